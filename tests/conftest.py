@@ -1,4 +1,4 @@
-"""What every test shares: one thread, no network, seeded randomness, the real data where it is, GUI tests found by their fixtures.
+"""What every test shares: one thread, no network, seeded randomness, real recordings, and the `gui` mark.
 
 One torch thread makes results repeatable and lets two test processes share two cores. It is asked for through the
 environment, before anything imports torch, so that processes started by tests inherit it.
