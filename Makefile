@@ -51,7 +51,7 @@ gui-packages:
 	  missing=$$(for p in $(GUI_PACKAGES); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q "ok installed" || echo $$p; done); \
 	  if [ -n "$$missing" ]; then \
 	    $(sudo) apt-get update -qq; \
-	    DEBIAN_FRONTEND=noninteractive $(sudo) apt-get install -y -qq --no-install-recommends $$missing; \
+	    $(sudo) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
 	  fi; \
 	fi
 
