@@ -68,8 +68,8 @@ check: $(VENV)/.dev
 
 # Every test but those for a GPU; then the GUI tests once more on the other Qt binding.
 test: $(VENV)/.dev gui-packages check docs
-	QT_API=pyqt6 PYTEST_QT_API=pyqt6 $(screen) $(pytest)
-	QT_API=pyside6 PYTEST_QT_API=pyside6 $(screen) $(pytest) -m "gui and not gpu"
+	QT_API=pyqt6 $(screen) $(pytest)
+	QT_API=pyside6 $(screen) $(pytest) -m "gui and not gpu"
 
 # Works in an environment without napari and Qt.
 test-engine: $(VENV)/.engine
@@ -77,8 +77,8 @@ test-engine: $(VENV)/.engine
 	$(pytest) --ignore tests/widgets -m "not gui and not gpu"
 
 test-gui: $(VENV)/.dev gui-packages
-	QT_API=pyqt6 PYTEST_QT_API=pyqt6 $(screen) $(pytest) -m "gui and not gpu"
-	QT_API=pyside6 PYTEST_QT_API=pyside6 $(screen) $(pytest) -m "gui and not gpu"
+	QT_API=pyqt6 $(screen) $(pytest) -m "gui and not gpu"
+	QT_API=pyside6 $(screen) $(pytest) -m "gui and not gpu"
 
 bench: $(VENV)/.dev
 	$(pip) --editable ".[bench]"

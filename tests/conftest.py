@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_variable] = "1"
 
+# napari (through qtpy) and pytest-qt each have a variable of their own; without both they may pick different bindings.
+os.environ.setdefault("QT_API", "pyqt6")
+os.environ.setdefault("PYTEST_QT_API", os.environ["QT_API"])
+
 SEED = 20220328
 QT_FIXTURES = {"qtbot", "qapp", "make_napari_viewer", "make_napari_viewer_proxy"}
 CHECKOUT = Path(__file__).resolve().parent.parent
