@@ -1,0 +1,103 @@
+"""Warping: a moving image brought onto a fixed Grid through a Transform, ``warped(x) = moving(T(x))``."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from napari_denoisereg.geometry.grid import Grid
+from napari_denoisereg.geometry.sampling import Interpolation, antialias, sample
+from napari_denoisereg.geometry.transform import Transform
+
+
+def warp(  # noqa: PLR0913 - one call says it all: what, how, from where, to where
+    image: Tensor,
+    transform: Transform,
+    *,
+    fixed: Grid,
+    moving: Grid | None = None,
+    interpolation: Interpolation = "linear",
+    outside: float | Literal["edge"] = 0.0,
+) -> Tensor:
+    """Bring a moving image onto a fixed grid: ``warped(x) = moving(T(x))``.
+
+    Where the fixed grid is coarser than the moving one the image is smoothed first (no aliasing), except for ``"nearest"``.
+
+    Parameters
+    ----------
+    image : Tensor
+        ``(*spatial)``, ``(C, *spatial)`` or ``(B, C, *spatial)``.
+    transform : Transform
+        Maps fixed to moving points, world units.
+    fixed : Grid
+        Where to put values.
+    moving : Grid, optional
+        Where the image is; ``fixed`` by default.
+    interpolation, outside
+        See `sample`.
+
+    Returns
+    -------
+    Tensor
+        Same leading axes, spatial shape of ``fixed``.
+    """
+    moving = moving or fixed
+    if tuple(image.shape[-moving.ndim :]) != moving.shape:
+        raise ValueError(f"The image must have the moving grid's shape {moving.shape}, got {tuple(image.shape)}.")
+    if transform.is_identity and fixed == moving:
+        return image.clone()
+    batch = image.reshape(-1, 1, *moving.shape) if image.ndim == moving.ndim else image
+    if batch.ndim == moving.ndim + 1:
+        batch = batch.unsqueeze(0)
+    if interpolation != "nearest":
+        batch = antialias(batch, shrink_factors(transform, fixed, moving))
+    index = moving.to_index(transform(fixed.points(image.device))).unsqueeze(0)
+    warped = sample(batch, index, interpolation=interpolation, outside=outside)
+    return warped.reshape(*image.shape[: image.ndim - moving.ndim], *fixed.shape)
+
+
+def resample(image: Tensor, old: Grid, new: Grid, interpolation: Interpolation = "linear") -> Tensor:
+    """Bring an image to another grid over the same world, smoothing where it shrinks; edges are repeated.
+
+    Parameters
+    ----------
+    image : Tensor
+        ``(B, C, *old.shape)``, floating.
+    old, new : Grid
+        From where, to where.
+    interpolation : {"linear", "cubic", "nearest"}
+        See `sample`.
+
+    Returns
+    -------
+    Tensor
+        ``(B, C, *new.shape)``.
+    """
+    if old == new:
+        return image
+    if interpolation != "nearest":
+        image = antialias(image, [n / o for n, o in zip(new.spacing, old.spacing, strict=True)])
+    index = old.to_index(new.points(image.device)).unsqueeze(0)
+    return sample(image, index, interpolation=interpolation, outside="edge")
+
+
+def shrink_factors(transform: Transform, fixed: Grid, moving: Grid) -> tuple[float, ...]:
+    """How many moving voxels one fixed voxel covers along each moving axis.
+
+    Parameters
+    ----------
+    transform : Transform
+        Fixed to moving.
+    fixed, moving : Grid
+        The grids.
+
+    Returns
+    -------
+    tuple of float
+        One per axis; 1 where nothing shrinks. A displacement counts as the identity.
+    """
+    linear = transform.linear_part(fixed.ndim).abs().double()
+    steps = linear @ torch.diag(torch.tensor(fixed.spacing, dtype=torch.float64))
+    # The largest single step, not the sum: a rotation by 45 degrees shrinks nothing.
+    along = steps.amax(dim=1) / torch.tensor(moving.spacing, dtype=torch.float64)
+    return tuple(max(1.0, float(factor)) for factor in along)

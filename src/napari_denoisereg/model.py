@@ -1,0 +1,163 @@
+"""Model: trained weights with the Method that made them, the statistics of their training data and their provenance.
+
+A model file is data, never code: safetensors with a JSON header. It is written so that a killed run leaves the old file or
+a complete new one.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from napari_denoisereg.method import Method
+
+FORMAT = "napari-denoisereg model 1"
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Trained weights and what is needed to use and to judge them.
+
+    Parameters
+    ----------
+    method : Method
+        The settings it was trained with.
+    weights : mapping of str to Tensor
+        State of the network.
+    ndim : int
+        Number of spatial axes it works on, 2 or 3.
+    statistics : mapping of str to float
+        Intensities of the training data (`stack.Statistics` as a dict).
+    provenance : mapping
+        JSON-ready: name of the data, version, iterations, seed, date.
+    """
+
+    method: Method
+    weights: Mapping[str, Tensor]
+    ndim: int
+    statistics: Mapping[str, float] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def expect(self, method: type[Method], ndim: int) -> None:
+        """Refuse to be used for something else.
+
+        Parameters
+        ----------
+        method : type of Method
+            Who wants to use the model.
+        ndim : int
+            Number of spatial axes of the data.
+
+        Raises
+        ------
+        ValueError
+            When the model belongs to another method or dimension.
+        """
+        if (self.method.family, self.method.kind) != (method.family, method.kind):
+            raise ValueError(
+                f"Expected a model of the {method.family} {method.kind!r}, got one of the {self.method.family} "
+                f"{self.method.kind!r}; choose that method or another model."
+            )
+        if self.ndim != ndim:
+            raise ValueError(
+                f"This model was trained on {self.ndim}D frames, the data has {ndim}D frames; train a new one."
+            )
+
+    def save(self, path: str | Path) -> None:
+        """Write the model; a killed run leaves the old file or the complete new one.
+
+        Parameters
+        ----------
+        path : str or Path
+            A file; its folder must exist.
+        """
+        target = Path(path)
+        header = {
+            "format": FORMAT,
+            "family": self.method.family,
+            "method": self.method.to_json(),
+            "ndim": str(self.ndim),
+            "statistics": json.dumps(dict(self.statistics)),
+            "provenance": json.dumps(dict(self.provenance)),
+        }
+        tensors = {name: weight.detach().cpu().contiguous() for name, weight in self.weights.items()}
+        handle, part = tempfile.mkstemp(prefix=f".{target.name}-", suffix=".part", dir=target.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(safetensors.torch.save(tensors, metadata=header))
+                file.flush()
+                os.fsync(file.fileno())
+            Path(part).replace(target)
+        except BaseException:
+            Path(part).unlink(missing_ok=True)
+            raise
+
+
+def load(path: str | Path, families: tuple[type[Method], ...]) -> Model:
+    """Read a model.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file written by `Model.save`.
+    families : tuple of type
+        Families the model's Method may belong to, with their members imported.
+
+    Returns
+    -------
+    Model
+        The model, weights on the CPU.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When it is no model of this project, is truncated, or its method is unknown.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise FileNotFoundError(f"There is no model file {source}.")
+    try:
+        with safe_open(source, framework="pt") as file:
+            header = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{source} is no complete model file ({error}); it may have been cut off while copying."
+        ) from error
+    if header.get("format") != FORMAT:
+        raise ValueError(f"{source} is not a {FORMAT!r} file; expected one written by this program.")
+    family = next((family for family in families if family.family == header["family"]), None)
+    if family is None:
+        raise ValueError(f"{source} holds a {header['family']}, expected a {' or '.join(f.family for f in families)}.")
+    return Model(
+        method=family.coerce(json.loads(header["method"])),
+        weights=weights,
+        ndim=int(header["ndim"]),
+        statistics=json.loads(header["statistics"]),
+        provenance=json.loads(header["provenance"]),
+    )
+
+
+def as_statistics(values: Any) -> dict[str, float]:
+    """Statistics as the plain mapping a Model keeps.
+
+    Parameters
+    ----------
+    values : dataclass
+        `stack.Statistics`.
+
+    Returns
+    -------
+    dict
+        Field name to value.
+    """
+    return {name: float(value) for name, value in asdict(values).items()}

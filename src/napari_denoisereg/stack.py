@@ -1,0 +1,449 @@
+"""Stack: a lazy array with named axes; the only thing that moves between rooms.
+
+A stack is a series of *frames*: time points (``t``) or, where there is no time axis, serial sections (``z`` of ``"zyx"``).
+What is left, (z,) y, x, is the space of a frame, described by a `Grid`. Data is never loaded whole: frames are read one by
+one, and results larger than a share of free memory are kept in a temporary zarr array on disk.
+"""
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import torch
+import zarr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_denoisereg import device as devices
+from napari_denoisereg.geometry import Grid
+from napari_denoisereg.steps import Pace, Progress, Steps
+
+AXES = "tczyx"
+Frame = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What the intensities of a stack look like.
+
+    Parameters
+    ----------
+    minimum, maximum, mean, std : float
+        Over all voxels.
+    low, high : float
+        Median over frames of each frame's 1st and 99.9th percentile.
+    """
+
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """A series of frames.
+
+    Contract:
+
+    - ``data`` has ``shape``, ``dtype`` and basic slicing (numpy, dask, zarr); it is never changed.
+    - ``axes`` has one letter of ``"tczyx"`` per dimension, each at most once, ending in ``"yx"``.
+    - ``spacing``, ``origin``, ``units`` have one entry per axis (defaults: 1, 0, ``"pixel"``).
+    - there are frames to go through: ``t``, or else ``z``.
+
+    Parameters
+    ----------
+    data : array
+        The values: any integer or float type.
+    axes : str
+        E.g. ``"tyx"``, ``"tzyx"``, ``"tcyx"``, ``"zyx"`` (serial sections).
+    spacing, origin : sequence of float
+        Per axis, in ``units``.
+    units : sequence of str
+        Per axis.
+    name : str
+        Shown to people.
+    history : tuple of mapping
+        What was done to get here, JSON-ready.
+
+    Raises
+    ------
+    TypeError
+        For bool, complex and other types that are no intensities.
+    ValueError
+        When axes and shape do not fit, or an axis is empty.
+    """
+
+    data: Any
+    axes: str
+    spacing: tuple[float, ...] = ()
+    origin: tuple[float, ...] = ()
+    units: tuple[str, ...] = ()
+    name: str = "stack"
+    history: tuple[Mapping[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not hasattr(self.data, "shape") or not hasattr(self.data, "dtype"):
+            object.__setattr__(self, "data", np.asarray(self.data))
+        _check_axes(self.axes, tuple(self.data.shape))
+        _check_dtype(np.dtype(self.data.dtype))
+        for name, default in (("spacing", 1.0), ("origin", 0.0), ("units", "pixel")):
+            values = tuple(getattr(self, name)) or (default,) * len(self.axes)
+            if len(values) != len(self.axes):
+                raise ValueError(f"Stack {name} must have one entry per axis of {self.axes!r}, got {values}.")
+            object.__setattr__(self, name, values)
+        _ = self.grid  # Grid checks spacing.
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the data."""
+        return tuple(int(size) for size in self.data.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the data."""
+        return np.dtype(self.data.dtype)
+
+    @property
+    def frame_axis(self) -> str:
+        """``"t"``, or ``"z"`` for serial sections."""
+        return "t" if "t" in self.axes else "z"
+
+    @property
+    def spatial_axes(self) -> str:
+        """Axes of one frame: ``"yx"`` or ``"zyx"``."""
+        return "".join(axis for axis in self.axes if axis in "zyx" and axis != self.frame_axis)
+
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels of a frame are."""
+        places = [self.axes.index(axis) for axis in self.spatial_axes]
+        return Grid(
+            tuple(self.shape[place] for place in places),
+            tuple(self.spacing[place] for place in places),
+            tuple(self.origin[place] for place in places),
+            tuple(self.units[place] for place in places),
+        )
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        return self.shape[self.axes.index(self.frame_axis)]
+
+    @property
+    def n_channels(self) -> int:
+        """Number of channels, 1 where there is no channel axis."""
+        return self.shape[self.axes.index("c")] if "c" in self.axes else 1
+
+    def __repr__(self) -> str:
+        """Name, axes, shape and type; never the values."""
+        return f"Stack({self.name!r}, axes={self.axes!r}, shape={self.shape}, dtype={self.dtype})"
+
+    def channel(self, number: int) -> "Stack":
+        """One channel as a stack without channel axis, lazily.
+
+        Parameters
+        ----------
+        number : int
+            Counted from 0.
+
+        Returns
+        -------
+        Stack
+            This stack itself where there is no channel axis and ``number`` is 0.
+
+        Raises
+        ------
+        ValueError
+            When there is no such channel.
+        """
+        if not 0 <= number < self.n_channels:
+            raise ValueError(f"Channel {number} does not exist: {self!r} has channels 0 to {self.n_channels - 1}.")
+        if "c" not in self.axes:
+            return self
+        place = self.axes.index("c")
+        data = self.lazy()[(slice(None),) * place + (number,)]
+        return self._without(place, data)
+
+    def frame(self, number: int, channel: int = 0) -> Frame:
+        """Read one frame of one channel.
+
+        Parameters
+        ----------
+        number, channel : int
+            Counted from 0.
+
+        Returns
+        -------
+        ndarray
+            ``grid.shape``, dtype of the stack.
+        """
+        index: list[int | slice] = [slice(None)] * len(self.axes)
+        index[self.axes.index(self.frame_axis)] = number
+        if "c" in self.axes:
+            index[self.axes.index("c")] = channel
+        return np.asarray(self.data[tuple(index)])
+
+    def tensor(self, frames: Sequence[int], device: torch.device | str = "cpu", channel: int = 0) -> Tensor:
+        """Read frames as a tensor: one of the two crossings between stacks and tensors.
+
+        Parameters
+        ----------
+        frames : sequence of int
+            Which frames.
+        device : torch.device or str
+            Where to put them.
+        channel : int
+            Which channel.
+
+        Returns
+        -------
+        Tensor
+            ``(len(frames), *grid.shape)``, float32.
+        """
+        batch = np.stack([self.frame(number, channel).astype(np.float32) for number in frames])
+        return torch.from_numpy(batch).to(device)
+
+    def lazy(self) -> da.Array:
+        """The data as a dask array, one frame per chunk unless it is chunked already.
+
+        Returns
+        -------
+        dask.array.Array
+            Same shape; nothing is read.
+        """
+        if isinstance(self.data, da.Array):
+            return self.data
+        place = self.axes.index(self.frame_axis)
+        chunks = tuple(1 if axis == place else size for axis, size in enumerate(self.shape))
+        return da.from_array(self.data, chunks=getattr(self.data, "chunks", None) or chunks)
+
+    def map_frames(
+        self, change: Callable[[int, Frame], Frame], dtype: Any = None, grid: Grid | None = None
+    ) -> da.Array:
+        """Apply a function to every frame (and channel) lazily: it runs when a frame is looked at.
+
+        Parameters
+        ----------
+        change : callable
+            Called with the frame's number and values; returns ``grid.shape``.
+        dtype : dtype, optional
+            Type of the result, the stack's by default.
+        grid : Grid, optional
+            Grid of the result, the stack's by default.
+
+        Returns
+        -------
+        dask.array.Array
+            Axes as in ``axes``.
+        """
+        shape = (grid or self.grid).shape
+        dtype = np.dtype(dtype or self.dtype)
+
+        def lazily(number: int, channel: int) -> da.Array:
+            work = dask.delayed(lambda: change(number, self.frame(number, channel)), pure=False)()
+            return da.from_delayed(work, shape=shape, dtype=dtype)
+
+        channels = [da.stack([lazily(t, c) for t in range(self.n_frames)]) for c in range(self.n_channels)]
+        if "c" not in self.axes:
+            return channels[0]
+        order = self.frame_axis + "c" + self.spatial_axes
+        return da.moveaxis(da.stack(channels, axis=1), range(len(order)), [self.axes.index(axis) for axis in order])
+
+    def with_data(self, data: Any, *, name: str | None = None, step: Mapping[str, Any] | None = None) -> "Stack":
+        """The same place and axes with other values.
+
+        Parameters
+        ----------
+        data : array
+            Same shape.
+        name : str, optional
+            New name.
+        step : mapping, optional
+            Appended to the history.
+
+        Returns
+        -------
+        Stack
+            A new stack.
+        """
+        if tuple(data.shape) != self.shape:
+            raise ValueError(f"Expected data of shape {self.shape}, got {tuple(data.shape)}.")
+        history = self.history if step is None else (*self.history, step)
+        return replace(self, data=data, name=self.name if name is None else name, history=history)
+
+    def with_grid(self, data: Any, grid: Grid) -> "Stack":
+        """Other values on another grid.
+
+        Parameters
+        ----------
+        data : array
+            Axes as in ``axes``, spatial shape of ``grid``.
+        grid : Grid
+            The new spatial grid.
+
+        Returns
+        -------
+        Stack
+            A new stack.
+        """
+        spacing, origin, units = list(self.spacing), list(self.origin), list(self.units)
+        for number, axis in enumerate(self.spatial_axes):
+            place = self.axes.index(axis)
+            spacing[place], origin[place], units[place] = grid.spacing[number], grid.origin[number], grid.units[number]
+        return replace(self, data=data, spacing=tuple(spacing), origin=tuple(origin), units=tuple(units))
+
+    def _without(self, place: int, data: Any) -> "Stack":
+        def cut(values: Sequence[Any]) -> tuple[Any, ...]:
+            return tuple(value for number, value in enumerate(values) if number != place)
+
+        axes = self.axes[:place] + self.axes[place + 1 :]
+        return replace(
+            self, data=data, axes=axes, spacing=cut(self.spacing), origin=cut(self.origin), units=cut(self.units)
+        )
+
+
+def inspect(stack: Stack, *, least_frames: int = 2) -> Steps[Statistics]:
+    """Read every frame once, refuse what no method can work with, and say what the intensities look like.
+
+    Parameters
+    ----------
+    stack : Stack
+        What to look at.
+    least_frames : int
+        How many frames there must be.
+
+    Returns
+    -------
+    Steps of Statistics
+        Long work: one frame at a time, all channels.
+
+    Raises
+    ------
+    ValueError
+        For too few frames, NaN or infinity, values beyond float32, constant frames; the message names the frames.
+    """
+    if stack.n_frames < least_frames:
+        raise ValueError(
+            f"Expected at least {least_frames} frames along {stack.frame_axis!r}, got {stack.n_frames} in {stack!r}; "
+            "open a time-lapse or a stack of sections, or check the axes."
+        )
+    pace = Pace()
+    rows = []
+    for number in range(stack.n_frames):
+        for channel in range(stack.n_channels):
+            rows.append(_frame_figures(stack.frame(number, channel), number))
+        if pace.is_due(last=number + 1 == stack.n_frames):
+            yield Progress(number + 1, stack.n_frames, "checking frames")
+    table = np.array(rows)
+    return Statistics(
+        minimum=float(table[:, 0].min()),
+        maximum=float(table[:, 1].max()),
+        mean=float(table[:, 2].mean()),
+        std=float(math.sqrt(max(0.0, table[:, 3].mean() - table[:, 2].mean() ** 2))),
+        low=float(np.median(table[:, 4])),
+        high=float(np.median(table[:, 5])),
+    )
+
+
+def batches(n_frames: int, size: int) -> Iterator[range]:
+    """Frame numbers in batches.
+
+    Parameters
+    ----------
+    n_frames, size : int
+        How many in all, how many at most in one batch.
+
+    Yields
+    ------
+    range
+        Consecutive frame numbers.
+    """
+    for start in range(0, n_frames, size):
+        yield range(start, min(start + size, n_frames))
+
+
+def new_array(shape: Sequence[int], dtype: Any, chunks: Sequence[int]) -> Any:
+    """A writable array: in memory when it takes at most a quarter of what is free, else a temporary zarr on disk.
+
+    Parameters
+    ----------
+    shape, chunks : sequence of int
+        Of the array.
+    dtype : dtype
+        Of the array.
+
+    Returns
+    -------
+    numpy.ndarray or zarr.Array
+        Zeros. A temporary array is deleted with the process's last reference to it.
+    """
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    if n_bytes <= devices.free_memory() // 4:
+        return np.zeros(shape, dtype)
+    folder = tempfile.TemporaryDirectory(prefix="denoisereg-", ignore_cleanup_errors=True)
+    array = zarr.create_array(store=folder.name, shape=tuple(shape), dtype=dtype, chunks=tuple(chunks), overwrite=True)
+    # The store keeps the folder alive: it is removed when the array is garbage collected.
+    object.__setattr__(array.store, "_denoisereg_folder", folder)
+    return array
+
+
+def _check_axes(axes: str, shape: tuple[int, ...]) -> None:
+    fits = len(axes) == len(shape) and len(set(axes)) == len(axes) and set(axes) <= set(AXES)
+    if not fits:
+        example = {2: "yx", 3: "tyx", 4: "tzyx", 5: "tczyx"}.get(len(shape), "tyx")
+        raise ValueError(
+            f"Stack axes must be one letter of {AXES!r} per dimension, got {axes!r} for shape {shape}; pass e.g. axes={example!r}."
+        )
+    if 0 in shape:
+        raise ValueError(f"Every axis must have at least one entry, got shape {shape}.")
+    if not axes.endswith("yx"):
+        raise ValueError(f"Stack axes must end in 'yx', got {axes!r}; transpose the data or correct the axes.")
+    if not {"t", "z"} & set(axes):
+        raise ValueError(
+            f"Expected a series of frames along 't' or 'z', got axes {axes!r} with shape {shape}; a single image has nothing "
+            "to register to. Open the whole time-lapse or section stack."
+        )
+
+
+def _check_dtype(dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in "iuf":
+        advice = {"b": "convert masks with astype('uint8') if you must", "c": "take its real part or magnitude"}
+        raise TypeError(
+            f"Expected integer or floating intensities, got {dtype}; {advice.get(dtype.kind, 'convert the data first')}."
+        )
+
+
+def _frame_figures(frame: Frame, number: int) -> tuple[float, ...]:
+    """Minimum, maximum, mean, mean square, 1st and 99.9th percentile of a frame, after refusing bad ones."""
+    if frame.dtype.kind == "f" and not np.isfinite(frame).all():
+        bad = int(frame.size - np.isfinite(frame).sum())
+        raise ValueError(
+            f"Frame {number} has {bad} NaN or infinite values; replace them (e.g. numpy.nan_to_num) first."
+        )
+    low, high = float(frame.min()), float(frame.max())
+    limit = float(np.finfo(np.float32).max) / 1e4
+    if max(abs(low), abs(high)) > limit:
+        raise ValueError(
+            f"Frame {number} has values up to {max(abs(low), abs(high)):.3g}, which overflow; divide the data."
+        )
+    if low == high:
+        raise ValueError(
+            f"Frame {number} is constant ({low:g}): a dropped or empty frame. Remove it from the stack first."
+        )
+    if high - low < 16 * float(np.spacing(np.float32(max(abs(low), abs(high))))):
+        raise ValueError(
+            f"Frame {number} spans only {high - low:g} on top of {low:g}, too little for float32; subtract the offset first."
+        )
+    values = frame.astype(np.float64).ravel()
+    # Percentiles of at most 100 000 voxels: sorting whole volumes costs more than it tells.
+    few = values[:: max(1, values.size // 100_000)]
+    q_low, q_high = np.percentile(few, [1, 99.9])
+    return low, high, float(values.mean()), float((values**2).mean()), float(q_low), float(q_high)
