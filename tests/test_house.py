@@ -57,9 +57,7 @@ def _checked_in() -> list[Path]:
     if listed.returncode == 0:
         return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
     folders = [ROOT / name for name in ("src", "tests", "docs", "benchmarks", "sample_data", ".ci")]
-    return [path for path in ROOT.iterdir() if path.is_file()] + [
-        p for f in folders for p in f.rglob("*") if p.is_file()
-    ]
+    return [path for path in ROOT.iterdir() if path.is_file()] + [p for f in folders for p in f.rglob("*") if p.is_file()]
 
 
 @source_files
@@ -103,9 +101,7 @@ def test_version_is_a_version() -> None:
 
 
 def test_changelog_has_an_entry_for_what_comes_next() -> None:
-    assert re.search(
-        r"^## (Unreleased|\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE
-    )
+    assert re.search(r"^## (Unreleased|\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_no_file_mentions_a_path_of_one_machine() -> None:
