@@ -1,1 +1,1 @@
-"""x"""
+"""Denoise and register microscopy time-lapses and section stacks."""

@@ -74,7 +74,7 @@ def seeded(seed: int) -> Iterator[None]:
         Seed in force inside the block; the former state comes back afterwards.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         yield
 
 
@@ -114,9 +114,7 @@ def free_memory(device: torch.device | None = None) -> int:
     told = os.environ.get("DENOISEREG_MEMORY")
     if told:
         return int(told)
-    pages, size = (
-        (os.sysconf(name) for name in ("SC_AVPHYS_PAGES", "SC_PAGE_SIZE")) if hasattr(os, "sysconf") else (0, 0)
-    )
+    pages, size = (os.sysconf(name) for name in ("SC_AVPHYS_PAGES", "SC_PAGE_SIZE")) if hasattr(os, "sysconf") else (0, 0)
     return pages * size or 2 * 1024**3
 
 

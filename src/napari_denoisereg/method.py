@@ -12,8 +12,15 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidatorFunctionWrapHandler
-from pydantic import model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidatorFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 
 def setting(default: Any, description: str, *, unit: str = "", advanced: bool = False, **bounds: Any) -> Any:
@@ -73,7 +80,7 @@ class Method(BaseModel):
                 )
             cls.kind = kind
             cls.title = cls.title or kind.replace("_", " ").capitalize()
-            cls._members[kind] = cls
+            cls._members[kind] = cls  # type: ignore[assignment]  # Self of a class method
 
     @classmethod
     def members(cls) -> dict[str, type[Self]]:
@@ -175,10 +182,10 @@ class Method(BaseModel):
         if isinstance(value, str) and cls.family:
             value = {"kind": value}
         if not isinstance(value, dict) or "kind" not in value:
-            return inner(value)  # type: ignore[no-any-return]
+            return inner(value)
         settings = {name: entry for name, entry in value.items() if name != "kind"}
         if cls.kind == value["kind"]:
-            return inner(settings)  # type: ignore[no-any-return]
+            return inner(settings)
         if cls.kind:
             raise ValueError(f"Expected settings of {cls.kind!r}, got those of {value['kind']!r}.")
         return cls.member(str(value["kind"])).model_validate(settings)

@@ -66,9 +66,7 @@ class Model:
                 f"{self.method.kind!r}; choose that method or another model."
             )
         if self.ndim != ndim:
-            raise ValueError(
-                f"This model was trained on {self.ndim}D frames, the data has {ndim}D frames; train a new one."
-            )
+            raise ValueError(f"This model was trained on {self.ndim}D frames, the data has {ndim}D frames; train a new one.")
 
     def save(self, path: str | Path) -> None:
         """Write the model; a killed run leaves the old file or the complete new one.
@@ -130,9 +128,7 @@ def load(path: str | Path, families: tuple[type[Method], ...]) -> Model:
             header = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{source} is no complete model file ({error}); it may have been cut off while copying."
-        ) from error
+        raise ValueError(f"{source} is no complete model file ({error}); it may have been cut off while copying.") from error
     if header.get("format") != FORMAT:
         raise ValueError(f"{source} is not a {FORMAT!r} file; expected one written by this program.")
     family = next((family for family in families if family.family == header["family"]), None)

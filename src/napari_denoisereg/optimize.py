@@ -56,7 +56,7 @@ def minimise(  # noqa: PLR0913 - the loop's whole vocabulary; everything after l
     for iteration in range(iterations):
         optimiser.zero_grad(set_to_none=True)
         value = loss(iteration)
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         optimiser.step()
         losses.append(float(value.detach()))
         if losses[-1] != losses[-1]:

@@ -5,46 +5,21 @@ What is left, (z,) y, x, is the space of a frame, described by a `Grid`. Data is
 one, and results larger than a share of free memory are kept in a temporary zarr array on disk.
 """
 
-import math
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 import torch
-import zarr
+from dask.delayed import delayed
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_denoisereg import device as devices
 from napari_denoisereg.geometry import Grid
-from napari_denoisereg.steps import Pace, Progress, Steps
 
 AXES = "tczyx"
 Frame = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """What the intensities of a stack look like.
-
-    Parameters
-    ----------
-    minimum, maximum, mean, std : float
-        Over all voxels.
-    low, high : float
-        Median over frames of each frame's 1st and 99.9th percentile.
-    """
-
-    minimum: float
-    maximum: float
-    mean: float
-    std: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,9 +200,7 @@ class Stack:
         chunks = tuple(1 if axis == place else size for axis, size in enumerate(self.shape))
         return da.from_array(self.data, chunks=getattr(self.data, "chunks", None) or chunks)
 
-    def map_frames(
-        self, change: Callable[[int, Frame], Frame], dtype: Any = None, grid: Grid | None = None
-    ) -> da.Array:
+    def map_frames(self, change: Callable[[int, Frame], Frame], dtype: Any = None, grid: Grid | None = None) -> da.Array:
         """Apply a function to every frame (and channel) lazily: it runs when a frame is looked at.
 
         Parameters
@@ -248,7 +221,7 @@ class Stack:
         dtype = np.dtype(dtype or self.dtype)
 
         def lazily(number: int, channel: int) -> da.Array:
-            work = dask.delayed(lambda: change(number, self.frame(number, channel)), pure=False)()
+            work = delayed(lambda: change(number, self.frame(number, channel)), pure=False)()
             return da.from_delayed(work, shape=shape, dtype=dtype)
 
         channels = [da.stack([lazily(t, c) for t in range(self.n_frames)]) for c in range(self.n_channels)]
@@ -305,94 +278,7 @@ class Stack:
             return tuple(value for number, value in enumerate(values) if number != place)
 
         axes = self.axes[:place] + self.axes[place + 1 :]
-        return replace(
-            self, data=data, axes=axes, spacing=cut(self.spacing), origin=cut(self.origin), units=cut(self.units)
-        )
-
-
-def inspect(stack: Stack, *, least_frames: int = 2) -> Steps[Statistics]:
-    """Read every frame once, refuse what no method can work with, and say what the intensities look like.
-
-    Parameters
-    ----------
-    stack : Stack
-        What to look at.
-    least_frames : int
-        How many frames there must be.
-
-    Returns
-    -------
-    Steps of Statistics
-        Long work: one frame at a time, all channels.
-
-    Raises
-    ------
-    ValueError
-        For too few frames, NaN or infinity, values beyond float32, constant frames; the message names the frames.
-    """
-    if stack.n_frames < least_frames:
-        raise ValueError(
-            f"Expected at least {least_frames} frames along {stack.frame_axis!r}, got {stack.n_frames} in {stack!r}; "
-            "open a time-lapse or a stack of sections, or check the axes."
-        )
-    pace = Pace()
-    rows = []
-    for number in range(stack.n_frames):
-        for channel in range(stack.n_channels):
-            rows.append(_frame_figures(stack.frame(number, channel), number))
-        if pace.is_due(last=number + 1 == stack.n_frames):
-            yield Progress(number + 1, stack.n_frames, "checking frames")
-    table = np.array(rows)
-    return Statistics(
-        minimum=float(table[:, 0].min()),
-        maximum=float(table[:, 1].max()),
-        mean=float(table[:, 2].mean()),
-        std=float(math.sqrt(max(0.0, table[:, 3].mean() - table[:, 2].mean() ** 2))),
-        low=float(np.median(table[:, 4])),
-        high=float(np.median(table[:, 5])),
-    )
-
-
-def batches(n_frames: int, size: int) -> Iterator[range]:
-    """Frame numbers in batches.
-
-    Parameters
-    ----------
-    n_frames, size : int
-        How many in all, how many at most in one batch.
-
-    Yields
-    ------
-    range
-        Consecutive frame numbers.
-    """
-    for start in range(0, n_frames, size):
-        yield range(start, min(start + size, n_frames))
-
-
-def new_array(shape: Sequence[int], dtype: Any, chunks: Sequence[int]) -> Any:
-    """A writable array: in memory when it takes at most a quarter of what is free, else a temporary zarr on disk.
-
-    Parameters
-    ----------
-    shape, chunks : sequence of int
-        Of the array.
-    dtype : dtype
-        Of the array.
-
-    Returns
-    -------
-    numpy.ndarray or zarr.Array
-        Zeros. A temporary array is deleted with the process's last reference to it.
-    """
-    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
-    if n_bytes <= devices.free_memory() // 4:
-        return np.zeros(shape, dtype)
-    folder = tempfile.TemporaryDirectory(prefix="denoisereg-", ignore_cleanup_errors=True)
-    array = zarr.create_array(store=folder.name, shape=tuple(shape), dtype=dtype, chunks=tuple(chunks), overwrite=True)
-    # The store keeps the folder alive: it is removed when the array is garbage collected.
-    object.__setattr__(array.store, "_denoisereg_folder", folder)
-    return array
+        return replace(self, data=data, axes=axes, spacing=cut(self.spacing), origin=cut(self.origin), units=cut(self.units))
 
 
 def _check_axes(axes: str, shape: tuple[int, ...]) -> None:
@@ -400,7 +286,8 @@ def _check_axes(axes: str, shape: tuple[int, ...]) -> None:
     if not fits:
         example = {2: "yx", 3: "tyx", 4: "tzyx", 5: "tczyx"}.get(len(shape), "tyx")
         raise ValueError(
-            f"Stack axes must be one letter of {AXES!r} per dimension, got {axes!r} for shape {shape}; pass e.g. axes={example!r}."
+            f"Stack axes must be one letter of {AXES!r} per dimension, got {axes!r} for shape {shape}; "
+            f"pass e.g. axes={example!r}."
         )
     if 0 in shape:
         raise ValueError(f"Every axis must have at least one entry, got shape {shape}.")
@@ -419,31 +306,3 @@ def _check_dtype(dtype: np.dtype[Any]) -> None:
         raise TypeError(
             f"Expected integer or floating intensities, got {dtype}; {advice.get(dtype.kind, 'convert the data first')}."
         )
-
-
-def _frame_figures(frame: Frame, number: int) -> tuple[float, ...]:
-    """Minimum, maximum, mean, mean square, 1st and 99.9th percentile of a frame, after refusing bad ones."""
-    if frame.dtype.kind == "f" and not np.isfinite(frame).all():
-        bad = int(frame.size - np.isfinite(frame).sum())
-        raise ValueError(
-            f"Frame {number} has {bad} NaN or infinite values; replace them (e.g. numpy.nan_to_num) first."
-        )
-    low, high = float(frame.min()), float(frame.max())
-    limit = float(np.finfo(np.float32).max) / 1e4
-    if max(abs(low), abs(high)) > limit:
-        raise ValueError(
-            f"Frame {number} has values up to {max(abs(low), abs(high)):.3g}, which overflow; divide the data."
-        )
-    if low == high:
-        raise ValueError(
-            f"Frame {number} is constant ({low:g}): a dropped or empty frame. Remove it from the stack first."
-        )
-    if high - low < 16 * float(np.spacing(np.float32(max(abs(low), abs(high))))):
-        raise ValueError(
-            f"Frame {number} spans only {high - low:g} on top of {low:g}, too little for float32; subtract the offset first."
-        )
-    values = frame.astype(np.float64).ravel()
-    # Percentiles of at most 100 000 voxels: sorting whole volumes costs more than it tells.
-    few = values[:: max(1, values.size // 100_000)]
-    q_low, q_high = np.percentile(few, [1, 99.9])
-    return low, high, float(values.mean()), float((values**2).mean()), float(q_low), float(q_high)

@@ -98,7 +98,7 @@ def finish(steps: Steps[T], on_progress: Callable[[Progress], None] | None = Non
             if on_progress is not None:
                 on_progress(progress)
     except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+        return end.value
     finally:
         steps.close()
 
@@ -127,6 +127,6 @@ def portion(steps: Steps[T], start: float, stop: float, stage: str = "") -> Step
             done = start + (stop - start) * inner.fraction
             yield Progress(done, 1.0, name, inner.figures, inner.preview)
     except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+        return end.value
     finally:
         steps.close()

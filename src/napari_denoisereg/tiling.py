@@ -89,14 +89,14 @@ def apply_tiled(
     result: Tensor | None = None
     pace = Pace()
     for number, tile in enumerate(every, start=1):
-        part = function(padded[(..., *tile.read)])[(..., *tile.keep)]
+        part = _cut(function(_cut(padded, tile.read)), tile.keep)
         if result is None:
             result = torch.empty(*part.shape[:2], *padded.shape[2:], dtype=part.dtype, device=part.device)
-        result[(..., *tile.write)] = part
+        _cut(result, tile.write).copy_(part)
         if pace.is_due(last=number == len(every)):
             yield Progress(number, len(every), "tiles")
     assert result is not None
-    return result[(..., *(slice(length) for length in shape))]
+    return _cut(result, tuple(slice(length) for length in shape))
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
@@ -125,3 +125,8 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
         order = order % period
         image = image.index_select(axis + 2, torch.where(order < length, order, period - order))
     return image
+
+
+def _cut(image: Tensor, slices: tuple[slice, ...]) -> Tensor:
+    """View of the spatial part of ``(B, C, *spatial)``."""
+    return image[(slice(None), slice(None), *slices)]

@@ -1,4 +1,4 @@
-"""Where things are. THE convention of this project:
+"""Where things are. The convention of this project.
 
 A Transform T maps a point of the fixed (output) space to the point of the moving (input) space whose value belongs there:
 ``warped(x) = moving(T(x))``. A Displacement stores ``u`` with ``T(x) = x + u(x)``, sampled at the centres of its Grid's

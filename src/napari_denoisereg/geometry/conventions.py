@@ -59,8 +59,7 @@ def from_voxel_matrix(matrix: Array, fixed: Grid, moving: Grid) -> Affine:
 def to_voxel_field(displacement: Displacement) -> NDArray[np.float32]:
     """Displacement in voxels: ``(D, *spatial)``, axis order (scikit-image, MONAI, voxelmorph)."""
     spacing = np.asarray(displacement.grid.spacing, np.float32).reshape(-1, *(1,) * displacement.ndim)
-    field: NDArray[np.float32] = displacement.field.cpu().numpy() / spacing
-    return field
+    return np.asarray(displacement.field.cpu().numpy() / spacing, np.float32)
 
 
 def from_voxel_field(field: NDArray[np.floating], grid: Grid) -> Displacement:

@@ -48,9 +48,7 @@ class Grid:
             object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
         for name in defaults:
             if len(getattr(self, name)) != ndim:
-                raise ValueError(
-                    f"Grid {name} must have one entry per axis of shape {self.shape}, got {getattr(self, name)}."
-                )
+                raise ValueError(f"Grid {name} must have one entry per axis of shape {self.shape}, got {getattr(self, name)}.")
         if any(size < 1 for size in self.shape):
             raise ValueError(f"Grid shape must be positive, got {self.shape}.")
         if not all(math.isfinite(step) and step > 0 for step in self.spacing):

@@ -119,7 +119,7 @@ class Transform:
         return self(points) - points
 
     def to_displacement(self, grid: Grid) -> "Displacement":
-        """This transform sampled on a grid.
+        """Sample this transform on a grid.
 
         Parameters
         ----------
@@ -173,9 +173,7 @@ class Affine(Transform):
     def __post_init__(self) -> None:
         weights = torch.as_tensor(self.weights).detach().to("cpu", torch.float64)
         if weights.ndim != 2 or weights.shape[1] != weights.shape[0] + 1 or weights.shape[0] not in (2, 3):
-            raise ValueError(
-                f"Affine weights must be (2, 3) or (3, 4), got {tuple(weights.shape)}; drop the last matrix row."
-            )
+            raise ValueError(f"Affine weights must be (2, 3) or (3, 4), got {tuple(weights.shape)}; drop the last matrix row.")
         if not bool(torch.isfinite(weights).all()):
             raise ValueError("Affine weights must be finite, got NaN or infinity.")
         object.__setattr__(self, "weights", weights)
@@ -240,7 +238,7 @@ class Affine(Transform):
         """Whether the matrix is exactly the identity."""
         return bool(torch.equal(self.weights, torch.eye(self.ndim, self.ndim + 1, dtype=torch.float64)))
 
-    def linear_part(self, ndim: int) -> Tensor:
+    def linear_part(self, ndim: int) -> Tensor:  # noqa: ARG002 - the matrix knows
         """``A``; see `Transform`."""
         return self.weights[:, :-1]
 

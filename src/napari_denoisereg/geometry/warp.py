@@ -10,7 +10,7 @@ from napari_denoisereg.geometry.sampling import Interpolation, antialias, sample
 from napari_denoisereg.geometry.transform import Transform
 
 
-def warp(  # noqa: PLR0913 - one call says it all: what, how, from where, to where
+def warp(
     image: Tensor,
     transform: Transform,
     *,

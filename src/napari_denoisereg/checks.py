@@ -1,0 +1,94 @@
+"""Look at a stack before any long work: refuse what no method can work with, and say what the intensities look like."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_denoisereg.stack import Frame, Stack
+from napari_denoisereg.steps import Pace, Progress, Steps
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What the intensities of a stack look like.
+
+    Parameters
+    ----------
+    minimum, maximum, mean, std : float
+        Over all voxels.
+    low, high : float
+        Median over frames of each frame's 1st and 99.9th percentile.
+    """
+
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+    low: float
+    high: float
+
+
+def inspect(stack: Stack, *, least_frames: int = 2) -> Steps[Statistics]:
+    """Read every frame once, refuse what no method can work with, and say what the intensities look like.
+
+    Parameters
+    ----------
+    stack : Stack
+        What to look at.
+    least_frames : int
+        How many frames there must be.
+
+    Returns
+    -------
+    Steps of Statistics
+        Long work: one frame at a time, all channels.
+
+    Raises
+    ------
+    ValueError
+        For too few frames, NaN or infinity, values beyond float32, constant frames; the message names the frames.
+    """
+    if stack.n_frames < least_frames:
+        raise ValueError(
+            f"Expected at least {least_frames} frames along {stack.frame_axis!r}, got {stack.n_frames} in {stack!r}; "
+            "open a time-lapse or a stack of sections, or check the axes."
+        )
+    pace = Pace()
+    rows = []
+    for number in range(stack.n_frames):
+        for channel in range(stack.n_channels):
+            rows.append(_frame_figures(stack.frame(number, channel), number))
+        if pace.is_due(last=number + 1 == stack.n_frames):
+            yield Progress(number + 1, stack.n_frames, "checking frames")
+    table = np.array(rows)
+    return Statistics(
+        minimum=float(table[:, 0].min()),
+        maximum=float(table[:, 1].max()),
+        mean=float(table[:, 2].mean()),
+        std=float(math.sqrt(max(0.0, table[:, 3].mean() - table[:, 2].mean() ** 2))),
+        low=float(np.median(table[:, 4])),
+        high=float(np.median(table[:, 5])),
+    )
+
+
+def _frame_figures(frame: Frame, number: int) -> tuple[float, ...]:
+    """Minimum, maximum, mean, mean square, 1st and 99.9th percentile of a frame, after refusing bad ones."""
+    if frame.dtype.kind == "f" and not np.isfinite(frame).all():
+        bad = int(frame.size - np.isfinite(frame).sum())
+        raise ValueError(f"Frame {number} has {bad} NaN or infinite values; replace them (e.g. numpy.nan_to_num) first.")
+    low, high = float(frame.min()), float(frame.max())
+    limit = float(np.finfo(np.float32).max) / 1e4
+    if max(abs(low), abs(high)) > limit:
+        raise ValueError(f"Frame {number} has values up to {max(abs(low), abs(high)):.3g}, which overflow; divide the data.")
+    if low == high:
+        raise ValueError(f"Frame {number} is constant ({low:g}): a dropped or empty frame. Remove it from the stack first.")
+    if high - low < 16 * float(np.spacing(np.float32(max(abs(low), abs(high))))):
+        raise ValueError(
+            f"Frame {number} spans only {high - low:g} on top of {low:g}, too little for float32; subtract the offset first."
+        )
+    values = frame.astype(np.float64).ravel()
+    # Percentiles of at most 100 000 voxels: sorting whole volumes costs more than it tells.
+    few = values[:: max(1, values.size // 100_000)]
+    q_low, q_high = np.percentile(few, [1, 99.9])
+    return low, high, float(values.mean()), float((values**2).mean()), float(q_low), float(q_high)

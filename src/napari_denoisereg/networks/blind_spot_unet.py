@@ -1,0 +1,168 @@
+"""The blind-spot U-Net of DenoiseReg, section 2, in 2D and 3D.
+
+A convolutional block is twice a convolution (kernel 3), a normalisation and a ReLU. Three times the features are halved in
+size by max pooling while their number doubles, from 16 to 64; on the way up nearest-neighbour interpolation, concatenation
+with the skip connection and a block that halves their number. The paper gives "16 up to 64 feature maps" for *three*
+downsamplings; we read blocks of 16, 32 and 64 features, each followed by pooling, and a last encoder block of 64 at an
+eighth of the resolution, whose features serve the registration.
+
+Normalisation is batch normalisation: with running statistics it is a fixed scale per feature, so that prediction by tiles
+equals prediction of the whole, which instance normalisation would break.
+
+References
+----------
+DenoiseReg: Unsupervised Joint Denoising and Registration of Time-Lapse Live Cell Microscopy Images Using Deep Learning,
+ISBI 2022. Noise2Void, doi:10.1109/CVPR.2019.00223.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_denoisereg import device as devices
+from napari_denoisereg.steps import finish
+from napari_denoisereg.tiling import apply_tiled
+
+WIDTHS = (16, 32, 64, 64)
+
+
+def convolution(ndim: int) -> type[nn.Module]:
+    """Convolution layer of a dimension.
+
+    Parameters
+    ----------
+    ndim : int
+        2 or 3.
+
+    Returns
+    -------
+    type
+        ``nn.Conv2d`` or ``nn.Conv3d``.
+    """
+    return {2: nn.Conv2d, 3: nn.Conv3d}[ndim]
+
+
+class ConvBlock(nn.Sequential):
+    """Twice: convolution (kernel 3), batch normalisation, ReLU.
+
+    Parameters
+    ----------
+    ndim : int
+        2 or 3.
+    inputs, outputs : int
+        Numbers of features.
+    """
+
+    def __init__(self, ndim: int, inputs: int, outputs: int) -> None:
+        norm = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}[ndim]
+        layers: list[nn.Module] = []
+        for features in (inputs, outputs):
+            # No bias: the normalisation would take it away again.
+            layers += [convolution(ndim)(features, outputs, 3, padding=1, bias=False), norm(outputs), nn.ReLU(inplace=True)]
+        super().__init__(*layers)
+
+
+class BlindSpotUNet(nn.Module):
+    """U-Net that predicts every voxel; trained blind by masking, see `networks.blind_spot`.
+
+    Parameters
+    ----------
+    ndim : int
+        Spatial axes, 2 or 3.
+    widths : tuple of int
+        Features of each encoder block; there is a pooling between any two.
+    """
+
+    def __init__(self, ndim: int, widths: tuple[int, ...] = WIDTHS) -> None:
+        super().__init__()
+        self.ndim = ndim
+        self.widths = widths
+        self.encoder = nn.ModuleList(
+            ConvBlock(ndim, inputs, outputs) for inputs, outputs in zip((1, *widths[:-1]), widths, strict=True)
+        )
+        self.decoder = nn.ModuleList(
+            ConvBlock(ndim, below + skip, skip) for below, skip in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.last = convolution(ndim)(widths[0], 1, 1)
+
+    @property
+    def stride(self) -> int:
+        """Total downsampling; image sides must be multiples of it."""
+        return 2 ** (len(self.widths) - 1)
+
+    @property
+    def halo(self) -> int:
+        """Context that can change a voxel, rounded up to a multiple of `stride`.
+
+        Two convolutions of radius 1 per block see 2 voxels of their level; a pooling or an upsampling at most one more.
+        """
+        levels = len(self.widths) - 1
+        reach = sum(2 * (2 + 1) * 2**level for level in range(levels)) + 2 * 2**levels
+        return -(-reach // self.stride) * self.stride
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """Features of every encoder block.
+
+        Parameters
+        ----------
+        image : Tensor
+            ``(B, 1, *spatial)``, standardised.
+
+        Returns
+        -------
+        list of Tensor
+            ``(B, widths[i], *spatial / 2**i)``.
+        """
+        pool = {2: F.max_pool2d, 3: F.max_pool3d}[self.ndim]
+        features: list[Tensor] = []
+        for number, block in enumerate(self.encoder):
+            image = block(pool(image, 2) if number else image)
+            features.append(image)
+        return features
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        """Denoised image from the encoder's features.
+
+        Parameters
+        ----------
+        features : list of Tensor
+            What `encode` returned.
+
+        Returns
+        -------
+        Tensor
+            ``(B, 1, *spatial)``, standardised.
+        """
+        image = features[-1]
+        for block, skip in zip(self.decoder, features[-2::-1], strict=True):
+            image = block(torch.cat([F.interpolate(image, scale_factor=2.0, mode="nearest"), skip], dim=1))
+        return self.last(image)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Denoise; see `decode`."""
+        return self.decode(self.encode(image))
+
+
+def predict(network: BlindSpotUNet, image: Tensor, tile: int) -> Tensor:
+    """Denoise standardised frames, in tiles where they are large; equal to denoising them whole.
+
+    Parameters
+    ----------
+    network : BlindSpotUNet
+        In ``eval`` mode.
+    image : Tensor
+        ``(B, 1, *spatial)``, standardised.
+    tile : int
+        Largest side of a tile, voxels.
+
+    Returns
+    -------
+    Tensor
+        Same shape, float32.
+    """
+
+    def apply(part: Tensor) -> Tensor:
+        with torch.inference_mode(), devices.autocast(part.device):
+            return network(part).float()
+
+    return finish(apply_tiled(apply, image, size=tile, halo=network.halo, multiple=network.stride))
