@@ -39,7 +39,7 @@ Column = Literal["frame", "id", "annotator", "kind"]
 KINDS = ("interior", "contour")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Keypoints:
     """Marked places of a time-lapse, one row per mark; read-only columns of equal length N.
 
@@ -60,22 +60,29 @@ class Keypoints:
     frame: Ints
     id: Ints
     position: Floats
-    annotator: Texts = ""  # type: ignore[assignment]  # a single name is spread over the rows below
-    kind: Texts = "interior"  # type: ignore[assignment]
+    annotator: Texts
+    kind: Texts
 
-    def __post_init__(self) -> None:
-        position = np.array(self.position, dtype=np.float64)
-        if position.ndim != 2:
+    def __init__(
+        self,
+        frame: ArrayLike,
+        id: ArrayLike,  # noqa: A002  # the column's name in every keypoint file
+        position: ArrayLike,
+        annotator: ArrayLike = "",
+        kind: ArrayLike = "interior",
+    ) -> None:
+        places = np.array(position, dtype=np.float64)
+        if places.ndim != 2:
             raise ValueError(
-                f"Keypoint positions must be (N, D) with one column per axis, got shape {position.shape}; "
+                f"Keypoint positions must be (N, D) with one column per axis, got shape {places.shape}; "
                 "pass rows of (y, x) or (z, y, x)."
             )
-        n = len(position)
-        self._keep("position", position)
-        self._keep("frame", _whole_numbers(self.frame, "frame", n))
-        self._keep("id", _whole_numbers(self.id, "id", n))
-        self._keep("annotator", _texts(self.annotator, "annotator", n))
-        self._keep("kind", _texts(self.kind, "kind", n))
+        n = len(places)
+        self._keep("position", places)
+        self._keep("frame", _whole_numbers(frame, "frame", n))
+        self._keep("id", _whole_numbers(id, "id", n))
+        self._keep("annotator", _texts(annotator, "annotator", n))
+        self._keep("kind", _texts(kind, "kind", n))
         self._check()
 
     def _keep(self, column: str, values: NDArray[Any]) -> None:

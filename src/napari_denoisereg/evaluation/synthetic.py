@@ -1,4 +1,7 @@
-"""Time-lapse movies of a cell nucleus with known motion, known clean images and keypoints followed exactly.
+"""Movies and sections with known motion, known clean images and keypoints followed exactly.
+
+`nuclei_movie` is the time-lapse of one nucleus described below, `timelapse_volume` a 3D one of several nuclei,
+`sections` a stack of serial sections (see `synthetic_sections`).
 
 One textured nucleus fills the picture: chromatin of several scales, dark nucleoli, bright foci, a soft edge. It turns,
 drifts, swells, shears a little and bends slowly, bleaches, and is seen through Poisson and Gaussian noise. Every
@@ -26,12 +29,23 @@ from scipy import ndimage
 
 from napari_denoisereg.evaluation.keypoints import Keypoints
 from napari_denoisereg.evaluation.synthetic_motion import Motion, SmoothField, affine_matrix, random_bend
+from napari_denoisereg.evaluation.synthetic_nucleus import Nucleus, chromatin, draw_nuclei, spots
+from napari_denoisereg.evaluation.synthetic_sections import SyntheticSections, sections
+
+__all__ = [
+    "EASY",
+    "HARD",
+    "MovieSettings",
+    "SyntheticMovie",
+    "SyntheticSections",
+    "nuclei_movie",
+    "sections",
+    "timelapse_volume",
+]
 
 Floats = NDArray[np.float64]
 Image = NDArray[np.float32]
 
-REFERENCE_SIZE = 532.0  # pixels of the pictures whose lengths the settings state
-CHROMATIN = {2.2: 0.35, 4.0: 0.6, 8.0: 0.7, 18.0: 0.45, 40.0: 0.3}  # px of structure: amplitude
 PEAK_COUNTS = 4000.0  # camera counts at the brightest place of the first frame
 
 
@@ -133,14 +147,77 @@ def nuclei_movie(
             f"A nucleus needs a shape (y, x) of at least (32, 32) and 2 frames, got {shape} and {n_frames}; enlarge it."
         )
     rng = np.random.default_rng(seed)
-    nucleus = _Nucleus.draw(shape, settings, rng)
+    nucleus = Nucleus.draw(shape, settings.n_foci, settings.mobile_foci, rng)
     marks = nucleus.marks(settings.n_keypoints, rng)
     motions = _draw_motions(nucleus, marks, n_frames, settings, rng)
     clean = _render(nucleus, motions, settings, rng)
     noisy, peak = _expose(clean, settings.psnr, rng)
     scale = np.array(spacing).reshape(2, 1, 1)
     displacement = np.stack([(motion.displacement(shape) * scale).astype(np.float32) for motion in motions])
-    return SyntheticMovie(noisy, clean, _follow(marks, motions), displacement, peak, tuple(spacing))
+    return SyntheticMovie(
+        noisy, clean, _as_keypoints([motion(marks) for motion in motions]), displacement, peak, tuple(spacing)
+    )
+
+
+def timelapse_volume(
+    *,
+    seed: int = 0,
+    shape: tuple[int, int, int] = (12, 64, 64),
+    n_frames: int = 6,
+    spacing: tuple[float, float, float] = (2.0, 0.5, 0.5),
+    psnr: float = 20.0,
+) -> SyntheticMovie:
+    """Generate a 3D time-lapse of several nuclei that turn, drift and swell together (an affine motion).
+
+    Parameters
+    ----------
+    seed
+        Same seed, same movie.
+    shape
+        Of a frame (z, y, x), voxels; at least (4, 16, 16).
+    n_frames
+        At least 2.
+    spacing
+        Size of a voxel (z, y, x), world units: the motion is an affine map of world coordinates.
+    psnr
+        Of the noisy movie, dB; peak is the clean movie's 99.9th percentile.
+    """
+    if len(shape) != 3 or shape[0] < 4 or min(shape[1:]) < 16 or n_frames < 2:
+        raise ValueError(
+            f"A volume needs a shape (z, y, x) of at least (4, 16, 16) and 2 frames, got {shape} and {n_frames}; enlarge it."
+        )
+    rng = np.random.default_rng(seed)
+    specimen, marks = draw_nuclei(shape, spacing, rng)
+    grid, scale = np.indices(shape).reshape(3, -1).T.astype(float), np.array(spacing)
+    frames, fields, places = [], [], []
+    for matrix, shift in _draw_affines(shape, scale, n_frames, rng):
+        centre = (np.array(shape) - 1) / 2
+        sources = (grid - centre - shift) @ np.linalg.inv(matrix).T + centre
+        seen = ndimage.map_coordinates(specimen, sources.T, order=3, mode="nearest").reshape(shape)
+        frames.append(PEAK_COUNTS * (0.04 + np.clip(seen, 0, None)))
+        found = (grid - centre) @ matrix.T + centre + shift
+        fields.append(((found - grid) * scale).T.reshape(3, *shape))
+        places.append((marks - centre) @ matrix.T + centre + shift)
+    clean = np.stack(frames).astype(np.float32)
+    noisy, peak = _expose(clean, psnr, rng)
+    displacement = np.stack(fields).astype(np.float32)
+    return SyntheticMovie(noisy, clean, _as_keypoints(places), displacement, peak, tuple(spacing))
+
+
+def _draw_affines(
+    shape: tuple[int, int, int], scale: Floats, n_frames: int, rng: np.random.Generator
+) -> list[tuple[Floats, Floats]]:
+    """Return matrix (3, 3) and shift (3,) in voxels per frame: about 12 degrees in the plane, 4 % growth, a drift."""
+    turn, tilt = np.deg2rad(rng.uniform(9, 14)) * rng.choice([-1, 1]), np.deg2rad(rng.uniform(-1.5, 1.5))
+    growth, drift = rng.uniform(0.02, 0.05), rng.uniform(0.04, 0.08, 3) * rng.choice([-1, 1], 3) * np.array(shape)
+    affines = []
+    for time in np.linspace(0, 1, n_frames):
+        plane, lean = np.eye(3), np.eye(3)
+        plane[1:, 1:] = affine_matrix(turn * time, 1.0, 0.0)
+        lean[:2, :2] = affine_matrix(tilt * time, 1.0, 0.0)
+        world = (1 + growth * time) * plane @ lean
+        affines.append((world * scale[None, :] / scale[:, None], drift * time))
+    return affines
 
 
 def _settings(difficulty: str | MovieSettings) -> MovieSettings:
@@ -152,117 +229,16 @@ def _settings(difficulty: str | MovieSettings) -> MovieSettings:
     return known[difficulty]
 
 
-@dataclass(frozen=True, eq=False)
-class _Nucleus:
-    """The specimen in coordinates of the first frame; `size` is one reference pixel in pixels."""
-
-    shape: tuple[int, int]
-    size: float
-    centre: Floats
-    outline: Floats  # radius per degree of angle, px
-    body: Floats  # brightness without chromatin, foci: soft edge, nucleoli (y, x)
-    texture: Floats  # the lasting chromatin (y, x), mean 0, variance 1
-    foci: Floats  # rows of y, x, brightness, width
-    n_static: int  # the first so many foci rest
-
-    @classmethod
-    def draw(cls, shape: tuple[int, int], settings: MovieSettings, rng: np.random.Generator) -> "_Nucleus":
-        size = min(shape) / REFERENCE_SIZE
-        centre = (np.array(shape) - 1) / 2 + rng.uniform(-6, 6, 2) * size
-        outline = _draw_outline(rng) * size
-        depth = _depth(np.indices(shape).reshape(2, -1).T, centre, outline).reshape(shape)
-        body = _draw_nucleoli(depth, size, rng) / (1 + np.exp(-depth / (3.0 * size + 0.5)))
-        foci = np.column_stack(
-            [
-                _scatter(settings.n_foci, depth, 10 * size, 14 * size, rng),
-                rng.uniform(0.35, 1.0, settings.n_foci),
-                np.maximum(rng.uniform(2.0, 3.6, settings.n_foci) * size, 0.9),
-            ]
-        )
-        n_static = settings.n_foci - round(settings.n_foci * settings.mobile_foci)
-        return cls(shape, size, centre, outline, body, _chromatin(shape, size, rng), foci, n_static)
-
-    def inside(self, points: Floats) -> NDArray[np.bool_]:
-        """Tell which points `(N, 2)` lie within the outline."""
-        return _depth(points, self.centre, self.outline) > 0
-
-    def marks(self, n: int, rng: np.random.Generator) -> Floats:
-        """Choose the keypoints `(n, 2)`: half of them static foci, the others anywhere well inside."""
-        on_foci = self.foci[: min(n // 2, self.n_static), :2]
-        depth = _depth(np.indices(self.shape).reshape(2, -1).T, self.centre, self.outline).reshape(self.shape)
-        return np.vstack([on_foci, _scatter(n - len(on_foci), depth, 12 * self.size, 12 * self.size, rng)])
-
-
-def _draw_outline(rng: np.random.Generator) -> Floats:
-    """Draw the radius per degree: an ellipse of about 160 x 125 px with a few gentle dents."""
-    angle = np.deg2rad(np.arange(360))
-    long, short = rng.uniform(152, 168), rng.uniform(118, 132)
-    turned = angle - rng.uniform(0, np.pi)
-    radius = long * short / np.hypot(short * np.cos(turned), long * np.sin(turned))
-    for wave in range(2, 7):
-        radius = radius * (1 + 0.035 / wave * rng.standard_normal() * np.cos(wave * angle + rng.uniform(0, 2 * np.pi)))
-    return np.asarray(radius)
-
-
-def _depth(points: Floats, centre: Floats, outline: Floats) -> Floats:
-    """Return how far inside the outline points `(N, 2)` lie along their ray from the centre, px (negative: outside)."""
-    y, x = (points - centre).T
-    angle = np.rad2deg(np.arctan2(y, x)) % 360
-    return np.asarray(np.interp(angle, np.arange(361), np.append(outline, outline[0])) - np.hypot(y, x))
-
-
-def _scatter(n: int, depth: Floats, margin: float, distance: float, rng: np.random.Generator) -> Floats:
-    """Draw `n` places `(n, 2)` deeper than `margin`, kept `distance` apart as far as there is room."""
-    rows, columns = np.nonzero(depth > margin)
-    chosen = np.empty((0, 2))
-    while len(chosen) < n:
-        pick = rng.integers(len(rows), size=20)
-        candidates = np.column_stack([rows[pick], columns[pick]]) + rng.uniform(-0.5, 0.5, (20, 2))
-        nearest = np.linalg.norm(candidates[:, None] - chosen[None], axis=2).min(axis=1, initial=distance)
-        chosen = np.vstack([chosen, candidates[nearest.argmax()]])
-    return chosen
-
-
-def _draw_nucleoli(depth: Floats, size: float, rng: np.random.Generator) -> Floats:
-    """Return a brightness factor (y, x): dark, roundish nucleoli, each with a faint bright rim."""
-    grid = np.indices(depth.shape).astype(float)
-    wobble = [_bands({12 * size: 1.0}, depth.shape, rng) * 3.5 * size for _ in range(2)]
-    factor = np.ones(depth.shape)
-    for y, x in _scatter(int(rng.integers(3, 6)), depth, 45 * size, 70 * size, rng):
-        radius, stretch = rng.uniform(15, 27) * size, rng.uniform(0.8, 1.25)
-        distance = np.hypot((grid[0] - y + wobble[0]) * stretch, (grid[1] - x + wobble[1]) / stretch)
-        rim = np.exp(-(((distance - radius - 4 * size) / (4 * size)) ** 2))
-        factor = factor * (1 - 0.72 / (1 + np.exp((distance - radius) / (1.8 * size + 0.3)))) * (1 + 0.22 * rim)
-    return factor
-
-
-def _chromatin(shape: tuple[int, int], size: float, rng: np.random.Generator) -> Floats:
-    """Draw chromatin (y, x) of mean 0, variance 1: bands of several scales, coarse ones the strongest."""
-    return _bands({scale * size: weight for scale, weight in CHROMATIN.items()}, shape, rng)
-
-
-def _bands(weights: dict[float, float], shape: tuple[int, int], rng: np.random.Generator) -> Floats:
-    """Draw noise (y, x) of variance 1: a sum of independent bands, structure size in px: amplitude."""
-    squared = (2 * np.pi) ** 2 * (np.fft.fftfreq(shape[0])[:, None] ** 2 + np.fft.rfftfreq(shape[1]) ** 2)
-    power = np.zeros(squared.shape)
-    for scale, weight in weights.items():
-        smooth = np.exp(-squared * max(scale, 0.9) ** 2 / 2)
-        band = (smooth - smooth**4) ** 2  # between one Gaussian and another of twice the width
-        power += weight**2 * band / band.sum()
-    noise = np.fft.irfft2(np.fft.rfft2(rng.standard_normal(shape)) * np.sqrt(power), s=shape)
-    return np.asarray(noise / noise.std())
-
-
 def _draw_motions(
-    nucleus: _Nucleus, marks: Floats, n_frames: int, settings: MovieSettings, rng: np.random.Generator
+    nucleus: Nucleus, marks: Floats, n_frames: int, settings: MovieSettings, rng: np.random.Generator
 ) -> list[Motion]:
     """Draw where the nucleus goes; the drift is as long as `last_error` asks for at the keypoints."""
-    bends = [random_bend(nucleus.shape, 42 * nucleus.size, nucleus.inside, rng) for _ in range(2)]
+    bends = [random_bend(nucleus.shape, 52 * nucleus.size, nucleus.inside, rng) for _ in range(2)]
     angle = np.deg2rad(rng.uniform(14, 20)) * rng.choice([-1, 1])
     scale, shear = rng.uniform(0.03, 0.06) * rng.choice([-1, 1]), rng.uniform(0.01, 0.03) * rng.choice([-1, 1])
     heading = rng.uniform(0, 2 * np.pi)
     time = np.linspace(0, 1, n_frames)
-    progress = time[:, None] ** [0.9, 0.9, 0.9, 0.9, 0.9] + _wander(n_frames, 5, rng) * [0.02, 0.02, 0.05, 0.05, 0.05]
+    progress = time[:, None] ** 0.9 + _wander(n_frames, 5, rng) * [0.02, 0.02, 0.05, 0.05, 0.05]
 
     def motion(frame: int, drift: float) -> Motion:
         along, across, turned, scaled, sheared = progress[frame]
@@ -291,42 +267,21 @@ def _wander(n_frames: int, n: int, rng: np.random.Generator) -> Floats:
     return np.asarray(steps * window)
 
 
-def _render(nucleus: _Nucleus, motions: list[Motion], settings: MovieSettings, rng: np.random.Generator) -> Image:
+def _render(nucleus: Nucleus, motions: list[Motion], settings: MovieSettings, rng: np.random.Generator) -> Image:
     """Return the clean movie (t, y, x) in camera counts."""
     keep = np.exp(-1 / settings.memory)
-    renewing, foci = _chromatin(nucleus.shape, nucleus.size, rng), nucleus.foci.copy()
+    renewing, foci = chromatin(nucleus.shape, nucleus.size, rng), nucleus.foci.copy()
     frames = []
     for frame, motion in enumerate(motions):
         texture = np.sqrt(1 - settings.renewal) * nucleus.texture + np.sqrt(settings.renewal) * renewing
-        specimen = nucleus.body * (0.42 * np.exp(0.38 * texture) + 0.02) + _spots(nucleus.shape, foci)
+        specimen = nucleus.body * (0.42 * np.exp(0.38 * texture) + 0.02) + spots(nucleus.shape, foci)
         light = (1 - settings.bleaching) ** (frame / (len(motions) - 1))
         seen = ndimage.map_coordinates(specimen, motion.sources(nucleus.shape), order=3, mode="nearest")
         frames.append(PEAK_COUNTS * (0.04 + light * np.clip(seen, 0, None)))
         if settings.renewal:
-            renewing = keep * renewing + np.sqrt(1 - keep**2) * _chromatin(nucleus.shape, nucleus.size, rng)
-        foci = _diffuse(nucleus, foci, settings.diffusion, rng)
+            renewing = keep * renewing + np.sqrt(1 - keep**2) * chromatin(nucleus.shape, nucleus.size, rng)
+        foci = nucleus.diffuse(foci, settings.diffusion, rng)
     return np.stack(frames).astype(np.float32)
-
-
-def _spots(shape: tuple[int, int], foci: Floats) -> Floats:
-    """Return Gaussian spots (y, x); `foci` are rows of y, x, brightness, width."""
-    image = np.zeros(shape)
-    for y, x, brightness, width in foci:
-        reach = int(np.ceil(5 * width))
-        rows = np.arange(max(int(y) - reach, 0), min(int(y) + reach + 2, shape[0]))
-        columns = np.arange(max(int(x) - reach, 0), min(int(x) + reach + 2, shape[1]))
-        profile_y, profile_x = (np.exp(-(((at - c) / width) ** 2) / 2) for at, c in ((rows, y), (columns, x)))
-        image[np.ix_(rows, columns)] += brightness * np.outer(profile_y, profile_x)
-    return image
-
-
-def _diffuse(nucleus: _Nucleus, foci: Floats, step: float, rng: np.random.Generator) -> Floats:
-    """Move the mobile foci by one random step; those that would leave the nucleus stay."""
-    moved = foci.copy()
-    moved[nucleus.n_static :, :2] += rng.standard_normal((len(foci) - nucleus.n_static, 2)) * step * nucleus.size
-    stays = _depth(moved[:, :2], nucleus.centre, nucleus.outline) < 6 * nucleus.size
-    moved[stays] = foci[stays]
-    return moved
 
 
 def _expose(clean: Image, psnr: float, rng: np.random.Generator) -> tuple[Image, float]:
@@ -341,7 +296,8 @@ def _expose(clean: Image, psnr: float, rng: np.random.Generator) -> tuple[Image,
     return noisy, peak
 
 
-def _follow(marks: Floats, motions: list[Motion]) -> Keypoints:
-    frames = np.repeat(np.arange(len(motions)), len(marks))
-    ids = np.tile(np.arange(len(marks)), len(motions))
-    return Keypoints(frames, ids, np.vstack([motion(marks) for motion in motions]), annotator="truth")
+def _as_keypoints(places: list[Floats]) -> Keypoints:
+    """Return the keypoints whose places `(N, D)` in each frame are given, numbered from 0."""
+    n = len(places[0])
+    frames, ids = np.repeat(np.arange(len(places)), n), np.tile(np.arange(n), len(places))
+    return Keypoints(frames, ids, np.vstack(places), annotator="truth")

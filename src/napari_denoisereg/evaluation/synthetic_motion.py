@@ -61,8 +61,7 @@ class SmoothField:
         """Return the displacement `(N, 2)` at `points` `(N, 2)`, pixels."""
         nodes = (points.T - self.start) / self.step
         parts = (
-            ndimage.map_coordinates(part, nodes, order=3, mode="grid-constant", prefilter=False)
-            for part in self.coefficients
+            ndimage.map_coordinates(part, nodes, order=3, mode="grid-constant", prefilter=False) for part in self.coefficients
         )
         return np.stack(list(parts), axis=1)
 
