@@ -31,7 +31,7 @@ help:
 # ------------------------------------------------------------------------------------------ environment
 # Debian splits venv off python3; without it `python3 -m venv` fails and python3-venv is fetched first.
 $(bin)/python:
-	$(PYTHON) -c "import ensurepip" 2>/dev/null || { $(sudo) apt-get update -qq; $(sudo) apt-get install -y -qq python3-venv; }
+	$(PYTHON) -c "import ensurepip" 2>/dev/null || { $(sudo) apt-get update -qq; $(sudo) apt-get install -y -qq python3-venv >/dev/null; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.engine: pyproject.toml | $(bin)/python
@@ -51,7 +51,7 @@ gui-packages:
 	  missing=$$(for p in $(GUI_PACKAGES); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q "ok installed" || echo $$p; done); \
 	  if [ -n "$$missing" ]; then \
 	    $(sudo) apt-get update -qq; \
-	    $(sudo) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	    $(sudo) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	  fi; \
 	fi
 
