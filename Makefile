@@ -85,7 +85,7 @@ bench: $(VENV)/.dev
 	$(bin)/python benchmarks/quality/table.py
 
 docs: $(VENV)/.dev
-	$(bin)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --strict --quiet
 
 screenshots: $(VENV)/.dev gui-packages
 	QT_API=pyqt6 $(screen) $(bin)/python docs/take_screenshots.py
