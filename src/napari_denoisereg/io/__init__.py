@@ -1,0 +1,111 @@
+"""Files in, files out: stacks (TIFF, OME-Zarr), transforms (zarr, ITK, CSV) and keypoints (CSV).
+
+Everything written is complete or not there: results are made beside their place and moved there at the end. Reading never
+changes a file. Images are lazy both ways: one frame at a time.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from napari_denoisereg.io import ome_zarr, tiff
+from napari_denoisereg.io.atomic import check_writable, replacing
+from napari_denoisereg.stack import Stack
+from napari_denoisereg.steps import Steps, finish
+
+__all__ = [
+    "check_writable",
+    "read",
+    "replacing",
+    "write",
+    "write_steps",
+]
+
+
+def read(path: str | Path, *, axes: str | None = None, name: str | None = None) -> Stack:
+    """Read a stack lazily.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``.tif``, ``.tiff`` (plain, ImageJ, OME) or a zarr folder (OME-Zarr or plain).
+    axes : str, optional
+        What the dimensions are, e.g. ``"tyx"``; by default what the file says.
+    name : str, optional
+        Name of the stack, the file's by default.
+
+    Returns
+    -------
+    Stack
+        With spacing, origin and units; nothing but metadata is read yet.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        For other formats, colour images, damaged files, and axes that do not fit.
+    """
+    if tiff.is_tiff(path):
+        return tiff.read(path, axes=axes, name=name)
+    if _is_zarr(path):
+        return ome_zarr.read(path, axes=axes, name=name)
+    raise ValueError(f"Expected a .tif, .tiff or .zarr to read, got {path}; export it to one of these, e.g. with Fiji.")
+
+
+def write(stack: Stack, path: str | Path, *, overwrite: bool = False, **options: Any) -> Path:
+    """Write a stack.
+
+    Parameters
+    ----------
+    stack : Stack
+        What to write; a lazy one is never in memory whole.
+    path : str or Path
+        ``.tif``/``.tiff`` (ImageJ hyperstack where possible), ``.ome.tif`` (OME-TIFF) or ``.zarr`` (OME-Zarr).
+    overwrite : bool
+        Whether an earlier result may be replaced; it stays until the end.
+    **options
+        Of `tiff.write` or `ome_zarr.write`.
+
+    Returns
+    -------
+    Path
+        What was written.
+
+    Raises
+    ------
+    OSError
+        When the place cannot be written to; see `check_writable`.
+    ValueError
+        For other suffixes, and what the format cannot hold.
+    """
+    return finish(write_steps(stack, path, overwrite=overwrite, **options))
+
+
+def write_steps(stack: Stack, path: str | Path, *, overwrite: bool = False, **options: Any) -> Steps[Path]:
+    """Write a stack as long work that can be watched and cancelled; the place is checked before anything is computed.
+
+    Parameters
+    ----------
+    stack, path, overwrite, **options
+        See `write`.
+
+    Returns
+    -------
+    Steps of Path
+        What was written. Closed early it leaves everything as it was.
+
+    Raises
+    ------
+    OSError, ValueError
+        See `write`.
+    """
+    if tiff.is_tiff(path):
+        return tiff.write(stack, path, overwrite=overwrite, **options)
+    if Path(path).suffix.lower() == ".zarr":
+        return ome_zarr.write(stack, path, overwrite=overwrite, **options)
+    raise ValueError(f"Expected a name ending in .tif, .ome.tif or .zarr to write {stack!r}, got {path}; change the suffix.")
+
+
+def _is_zarr(path: str | Path) -> bool:
+    place = Path(path)
+    return any(part.lower().endswith(".zarr") for part in place.parts) or place.is_dir()
