@@ -17,7 +17,8 @@ table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{padding:.25em .8em;text-align:right;border-bottom:1px solid #e3e5e8}th{font-weight:600}
 th:first-child,td:first-child{text-align:left}tr.all td{font-weight:600;border-top:1px solid #333}
 .key{display:flex;gap:2.5em;flex-wrap:wrap;margin:1em 0}.key div{line-height:1.2}.key b{font-size:1.9em;display:block}
-.note{color:#555}summary{font-size:1.15em;font-weight:600;margin:1.5em 0 .4em;cursor:pointer}.formula{font-family:Georgia,serif;font-size:1.1em;margin:.6em 1.5em}
+.note{color:#555}summary{font-size:1.15em;font-weight:600;margin:1.5em 0 .4em;cursor:pointer}
+.formula{font-family:Georgia,serif;font-size:1.1em;margin:.6em 1.5em}
 svg{width:100%;max-width:720px;height:auto;display:block;margin:.8em 0}figure{margin:1em 0}img{max-width:100%}
 @media print{body{margin:0}h2,svg,table{break-inside:avoid}}
 """

@@ -118,7 +118,8 @@ def _draw_nucleoli(depth: Floats, size: float, rng: np.random.Generator) -> Floa
 
 def chromatin(shape: tuple[int, int], size: float, rng: np.random.Generator) -> Floats:
     """Draw chromatin (y, x) of mean 0, variance 1: bands of several scales, coarse ones the strongest."""
-    return bands({scale * size: weight for scale, weight in CHROMATIN.items()}, shape, rng)
+    visible = {scale * size: weight for scale, weight in CHROMATIN.items() if scale * size >= _FLATTEST}
+    return bands(visible or {_FLATTEST: 1.0}, shape, rng)
 
 
 def bands(weights: dict[float, float], shape: tuple[int, int], rng: np.random.Generator) -> Floats:
