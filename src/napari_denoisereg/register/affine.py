@@ -1,0 +1,49 @@
+"""Affine registration: multi-resolution descent on a batch of pairs. No training."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from napari_denoisereg.geometry import Grid, Identity, Transform
+from napari_denoisereg.method import setting
+from napari_denoisereg.model import Model
+from napari_denoisereg.register.descent import Motion, as_transforms, as_weights, descend, pyramid
+from napari_denoisereg.register.registrar import Registrar
+from napari_denoisereg.steps import Pace, Progress, Steps
+
+
+class AffineDescent(Registrar, kind="affine"):
+    """Translation, rotation, scale and shear by descent from coarse to fine; fast, no training, needs a fair start."""
+
+    title: ClassVar[str] = "Affine (descent)"
+    reference: ClassVar[str] = "https://doi.org/10.1109/83.650848"
+
+    motion: Motion = setting("affine", "What may change between two frames.")
+    finest: int = setting(2, "Resolution to end at: 1 full, 2 half, 4 quarter.", ge=1, le=16)
+    coarsest: int = setting(32, "Side of the coarsest images.", unit="px", ge=8, le=512, advanced=True)
+    iterations: int = setting(20, "Most steps per resolution.", ge=1, le=500, advanced=True)
+    blur: float = setting(1.0, "Smoothing at every resolution.", unit="px", ge=0, le=10, advanced=True)
+
+    def align(
+        self,
+        fixed: Tensor,
+        moving: Tensor,
+        grid: Grid,
+        *,
+        start: Sequence[Transform] | None = None,
+        model: Model | None = None,  # noqa: ARG002 - nothing is trained
+    ) -> Steps[list[Transform]]:
+        """Register a batch of pairs; see `Registrar.align`."""
+        begin = as_weights(start if start is not None else [Identity(grid.ndim)] * len(fixed))
+        pace, parts, at_once = Pace(), [], max(1, 8 * 512**2 // fixed[0].numel())
+        for first in range(0, len(fixed), at_once):
+            few = slice(first, first + at_once)
+            levels = pyramid(fixed[few], moving[few], grid, coarsest=self.coarsest, finest=self.finest, blur=self.blur)
+            weights, _ = descend(levels, begin[few], self.motion, iterations=self.iterations)
+            parts.append(weights)
+            done = min(first + at_once, len(fixed))
+            if pace.is_due(last=done == len(fixed)):
+                yield Progress(done, len(fixed), "affine descent")
+        return as_transforms(torch.cat(parts))

@@ -1,0 +1,299 @@
+"""Affine descent: batched, multi-resolution Gauss-Newton on intensities. Shared by the registrars that end in an affine.
+
+At each level the warped image is compared with the fixed one after both are brought to mean 0 and standard deviation 1 where
+they overlap (so brightness and bleaching do not matter), and a small transform is composed in front of the present one
+(forward compositional Gauss-Newton with Levenberg-Marquardt damping). A step that lowers the correlation is taken back.
+
+References
+----------
+Thévenaz, Ruttimann, Unser 1998, doi:10.1109/83.650848. Evangelidis and Psarakis 2008 (ECC), doi:10.1109/TPAMI.2008.113.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from napari_denoisereg.geometry import Affine, Grid, Transform, affine_points, inside, resample, sample, smooth
+
+Motion = Literal["translation", "rigid", "similarity", "affine"]
+LEAST_OVERLAP = 0.1
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """A batch of pairs at one resolution.
+
+    Parameters
+    ----------
+    fixed, moving : Tensor
+        ``(B, 1, *grid.shape)``.
+    grid : Grid
+        Of both.
+    """
+
+    fixed: Tensor
+    moving: Tensor
+    grid: Grid
+
+    def repeat(self, count: int) -> "Pyramid":
+        """The only pair several times, to start from several places at once.
+
+        Parameters
+        ----------
+        count : int
+            How often.
+
+        Returns
+        -------
+        Pyramid
+            A batch of ``count``.
+        """
+        return Pyramid(
+            self.fixed.expand(count, *self.fixed.shape[1:]), self.moving.expand(count, *self.moving.shape[1:]), self.grid
+        )
+
+
+def descend(
+    levels: Sequence[Pyramid], start: Tensor, motion: Motion, *, iterations: int = 15, tolerance: float = 0.01
+) -> tuple[Tensor, Tensor]:
+    """Refine affine transforms level by level.
+
+    Parameters
+    ----------
+    levels : sequence of Pyramid
+        Coarse to fine.
+    start : Tensor
+        ``(B, D, D+1)``, fixed to moving, world units, float64.
+    motion : {"translation", "rigid", "similarity", "affine"}
+        What may change.
+    iterations : int
+        At most so many per level.
+    tolerance : float
+        A level ends when no corner moves further than that, in voxels of the level.
+
+    Returns
+    -------
+    tuple of Tensor, Tensor
+        The transforms ``(B, D, D+1)`` and the correlation coefficient of each pair at the finest level ``(B,)``.
+    """
+    matrices = homogeneous(start)
+    score = torch.full((start.shape[0],), -1.0, dtype=torch.float64)
+    for level in levels:
+        matrices, score = _descend_level(level, matrices, motion, iterations, tolerance)
+    return matrices[:, :-1], score
+
+
+def pyramid(fixed: Tensor, moving: Tensor, grid: Grid, *, coarsest: int, finest: int, blur: float = 0.7) -> list[Pyramid]:
+    """Pairs at halved resolutions.
+
+    Parameters
+    ----------
+    fixed, moving : Tensor
+        ``(B, *grid.shape)``.
+    grid : Grid
+        Of both.
+    coarsest : int
+        Halve until the longest side would fall below this, voxels.
+    finest : int
+        Reduction of the finest level: 1 is full resolution, 2 half, ...
+    blur : float
+        Extra smoothing at each level, voxels of that level.
+
+    Returns
+    -------
+    list of Pyramid
+        Coarse to fine, at least one.
+    """
+    longest = max(grid.extent) / min(grid.spacing)
+    factors = [finest]
+    while longest / (factors[-1] * 2) >= coarsest:
+        factors.append(factors[-1] * 2)
+    both = torch.stack([fixed, moving], dim=1)
+    levels = []
+    for factor in reversed(factors):
+        # Anisotropic voxels: an axis is shrunk only once the others have become as coarse as it is.
+        each = [max(1.0, factor * min(grid.spacing) / step) for step in grid.spacing]
+        small = grid.coarser([min(f, n / 4) if n >= 8 else 1.0 for f, n in zip(each, grid.shape, strict=True)])
+        images = smooth(resample(both, grid, small), blur)
+        levels.append(Pyramid(images[:, :1], images[:, 1:], small))
+    return levels
+
+
+def homogeneous(weights: Tensor) -> Tensor:
+    """Append the last row ``(0 … 0 1)``.
+
+    Parameters
+    ----------
+    weights : Tensor
+        ``(B, D, D+1)``.
+
+    Returns
+    -------
+    Tensor
+        ``(B, D+1, D+1)``.
+    """
+    last = torch.zeros(weights.shape[0], 1, weights.shape[2], dtype=weights.dtype, device=weights.device)
+    last[:, 0, -1] = 1.0
+    return torch.cat([weights, last], dim=1)
+
+
+def as_weights(transforms: Sequence[Transform]) -> Tensor:
+    """Affine transforms as a batch.
+
+    Parameters
+    ----------
+    transforms : sequence of Transform
+        Affine.
+
+    Returns
+    -------
+    Tensor
+        ``(B, D, D+1)``, float64, CPU.
+
+    Raises
+    ------
+    TypeError
+        When one is not affine.
+    """
+    return torch.stack([transform.matrix()[:-1] for transform in transforms])
+
+
+def as_transforms(weights: Tensor) -> list[Transform]:
+    """Inverse of `as_weights`."""
+    return [Affine(each) for each in weights]
+
+
+def correlate(level: Pyramid, weights: Tensor) -> Tensor:
+    """Correlation coefficient of fixed and warped images.
+
+    Parameters
+    ----------
+    level : Pyramid
+        The pairs.
+    weights : Tensor
+        ``(B, D, D+1)``, fixed to moving, world units.
+
+    Returns
+    -------
+    Tensor
+        ``(B,)``, float64, CPU; -1 where the overlap is below a tenth.
+    """
+    warped, valid = _warped(level, homogeneous(weights))
+    return _standardised(level.fixed, warped, valid)[2]
+
+
+def _descend_level(
+    level: Pyramid, matrices: Tensor, motion: Motion, iterations: int, tolerance: float
+) -> tuple[Tensor, Tensor]:
+    generators, place = _generators(motion, level.grid)
+    steepest = _steepest(generators, place, level.grid, level.fixed.device)
+    damping = torch.full((len(matrices),), 1e-3, dtype=torch.float64)
+    warped, valid = _warped(level, matrices)
+    one, two, score = _standardised(level.fixed, warped, valid)
+    active = torch.ones(len(matrices), dtype=torch.bool)
+    for _ in range(iterations):
+        step = _gauss_newton(one, two, valid, steepest, level.grid, damping)
+        trial = matrices @ _exponential(step, generators, place)
+        trial[~active] = matrices[~active]
+        warped, valid_trial = _warped(level, trial)
+        one_trial, two_trial, score_trial = _standardised(level.fixed, warped, valid_trial)
+        better = score_trial > score
+        moved = _corner_motion(step, generators, place, level.grid)
+        matrices = torch.where(better[:, None, None], trial, matrices)
+        score = torch.where(better, score_trial, score)
+        damping = torch.where(better, damping / 5, damping * 10).clamp(1e-6, 1e6)
+        keep = better.to(one.device).reshape(-1, *(1,) * (one.ndim - 1))
+        one, two, valid = (
+            torch.where(keep, new, old) for new, old in ((one_trial, one), (two_trial, two), (valid_trial, valid))
+        )
+        active &= (moved > tolerance) & (damping < 1e5)
+        if not bool(active.any()):
+            break
+    return matrices, score
+
+
+def _warped(level: Pyramid, matrices: Tensor) -> tuple[Tensor, Tensor]:
+    points = level.grid.points(level.fixed.device)
+    index = affine_points(matrices[:, :-1].to(points), points)
+    # Batch axis first, then the component axis that to_index expects first.
+    index = level.grid.to_index(index.transpose(0, 1)).transpose(0, 1)
+    return sample(level.moving, index), inside(index, level.grid.shape).unsqueeze(1)
+
+
+def _standardised(fixed: Tensor, warped: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Both images with mean 0 and variance 1 over the overlap, zero elsewhere, and their correlation."""
+    weights = valid.to(fixed.dtype)
+    axes = tuple(range(1, fixed.ndim))
+    count = weights.sum(axes, keepdim=True).clamp(min=1.0)
+
+    def scaled(image: Tensor) -> Tensor:
+        centred = (image - (image * weights).sum(axes, keepdim=True) / count) * weights
+        return centred / ((centred**2).sum(axes, keepdim=True) / count).clamp(min=1e-12).sqrt()
+
+    one, two = scaled(fixed), scaled(warped)
+    score = ((one * two).sum(axes) / count.flatten()).double().cpu()
+    overlap = weights.mean(axes).cpu()
+    return one, two, torch.where(overlap < LEAST_OVERLAP, -1.0, score)
+
+
+def _generators(motion: Motion, grid: Grid) -> tuple[Tensor, tuple[Tensor, float]]:
+    """Basis of small motions as ``(P, D+1, D+1)`` in coordinates centred on the grid and scaled to about ±1."""
+    ndim = grid.ndim
+    basis = []
+
+    def unit(row: int, column: int) -> Tensor:
+        matrix = torch.zeros(ndim + 1, ndim + 1, dtype=torch.float64)
+        matrix[row, column] = 1.0
+        return matrix
+
+    basis += [unit(axis, ndim) for axis in range(ndim)]
+    if motion in ("rigid", "similarity"):
+        basis += [unit(a, b) - unit(b, a) for a in range(ndim) for b in range(a + 1, ndim)]
+    if motion == "similarity":
+        basis.append(torch.diag(torch.tensor([1.0] * ndim + [0.0], dtype=torch.float64)))
+    if motion == "affine":
+        basis += [unit(a, b) for a in range(ndim) for b in range(ndim)]
+    return torch.stack(basis), (torch.tensor(grid.centre, dtype=torch.float64), max(grid.extent) / 2)
+
+
+def _steepest(generators: Tensor, place: tuple[Tensor, float], grid: Grid, device: torch.device) -> Tensor:
+    """Velocity of every voxel under every generator, world units: ``(P, D, N)``."""
+    centre, scale = place
+    points = grid.points(device).flatten(1)
+    local = (points - centre.to(points)[:, None]) / scale
+    padded = torch.cat([local, torch.ones_like(local[:1])])
+    return torch.einsum("pij,jn->pin", generators[:, :-1].to(points), padded) * scale
+
+
+def _gauss_newton(one: Tensor, two: Tensor, valid: Tensor, steepest: Tensor, grid: Grid, damping: Tensor) -> Tensor:
+    """Solve the damped normal equations: ``(B, P)``, float64, CPU."""
+    slopes = torch.stack([torch.gradient(two, spacing=grid.spacing[axis], dim=axis + 2)[0] for axis in range(grid.ndim)], dim=1)
+    slopes = (slopes.squeeze(2) * valid).flatten(2)
+    design = torch.einsum("bdn,pdn->bpn", slopes, steepest)
+    residual = (one - two).flatten(1)
+    normal = (design @ design.transpose(1, 2)).double().cpu()
+    right = (design @ residual.unsqueeze(-1)).squeeze(-1).double().cpu()
+    diagonal = torch.diagonal(normal, dim1=1, dim2=2)
+    normal = normal + torch.diag_embed(diagonal * damping[:, None] + 1e-9 * diagonal.amax(1, keepdim=True) + 1e-12)
+    return torch.linalg.solve(normal, right)
+
+
+def _exponential(step: Tensor, generators: Tensor, place: tuple[Tensor, float]) -> Tensor:
+    """The small motions as world matrices ``(B, D+1, D+1)``; rigid generators give exactly rigid matrices."""
+    centre, scale = place
+    small = torch.linalg.matrix_exp(torch.einsum("bp,pij->bij", step, generators))
+    ndim = len(centre)
+    to_local = torch.eye(ndim + 1, dtype=torch.float64)
+    to_local[:ndim, :ndim] /= scale
+    to_local[:ndim, ndim] = -centre / scale
+    return torch.linalg.inv(to_local) @ small @ to_local
+
+
+def _corner_motion(step: Tensor, generators: Tensor, place: tuple[Tensor, float], grid: Grid) -> Tensor:
+    """An upper bound of how far the step moves a corner, voxels: ``(B,)``."""
+    _, scale = place
+    size = generators.abs().amax(dim=(1, 2))
+    return (step.abs() * size).sum(1) * scale * 1.5 / min(grid.spacing)

@@ -1,0 +1,78 @@
+"""Pose: translation, rotation and scale found by exhaustive correlation at low resolution, then refined. No training.
+
+Survives rotations of ±180° and shifts of half the image. The pose that is known already (or the identity) is refined as well,
+and the search must beat it clearly to be believed: in noise a wrong large rotation can look as good as a small one.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from napari_denoisereg.geometry import Grid, Identity, Transform
+from napari_denoisereg.method import setting
+from napari_denoisereg.model import Model
+from napari_denoisereg.register.descent import as_transforms, as_weights, descend, pyramid
+from napari_denoisereg.register.registrar import Registrar
+from napari_denoisereg.register.search import rotations, search
+from napari_denoisereg.steps import Pace, Progress, Steps
+
+
+class Pose(Registrar, kind="pose"):
+    """Any rotation and large shifts by exhaustive search, then refined; no training. Use it when frames jump or turn."""
+
+    title: ClassVar[str] = "Pose (search of rotation and shift)"
+    reference: ClassVar[str] = "https://doi.org/10.1109/TIP.2011.2181402"
+
+    motion: Literal["translation", "rigid", "similarity"] = setting("rigid", "What may change between two frames.")
+    step: float = setting(7.5, "Angle between tried rotations.", unit="°", ge=1, le=90, advanced=True)
+    directions: Literal["in-plane", "all"] = setting(
+        "in-plane", "In 3D: turn about the z axis only, or in all directions (slower).", advanced=True
+    )
+    side: int = setting(64, "Longest side of the images that are searched.", unit="px", ge=16, le=512, advanced=True)
+    candidates: int = setting(4, "How many of the best poses are refined.", ge=1, le=32, advanced=True)
+    margin: float = setting(
+        0.02, "By how much the correlation must rise to leave the pose known before.", ge=0, le=1, advanced=True
+    )
+    finest: int = setting(2, "Resolution to end at: 1 full, 2 half, 4 quarter.", ge=1, le=16, advanced=True)
+
+    def align(
+        self,
+        fixed: Tensor,
+        moving: Tensor,
+        grid: Grid,
+        *,
+        start: Sequence[Transform] | None = None,
+        model: Model | None = None,  # noqa: ARG002 - nothing is trained
+    ) -> Steps[list[Transform]]:
+        """Register a batch of pairs; see `Registrar.align`."""
+        known = as_weights(start if start is not None else [Identity(grid.ndim)] * len(fixed))
+        pace, found = Pace(), []
+        for number in range(len(fixed)):
+            one = slice(number, number + 1)
+            found.append(self._align_one(fixed[one], moving[one], grid, known[one]))
+            if pace.is_due(last=number + 1 == len(fixed)):
+                yield Progress(number + 1, len(fixed), "pose search")
+        return as_transforms(torch.cat(found))
+
+    def _align_one(self, fixed: Tensor, moving: Tensor, grid: Grid, known: Tensor) -> Tensor:
+        turns = self._rotations(grid.ndim)
+        tried = search(fixed, moving, grid, turns, side=self.side, keep=self.candidates).weights[0]
+        starts = torch.cat([known, tried])
+        levels = pyramid(fixed, moving, grid, coarsest=self.side // 2, finest=self.finest)
+        # Candidates are told apart where that is cheap; only the winner is followed to the fine resolutions.
+        coarse = [level for level in levels if max(level.grid.shape) <= 2 * self.side] or levels[:1]
+        many = [level.repeat(len(starts)) for level in coarse]
+        refined, scores = descend(many, starts, self.motion)
+        scores[0] += self.margin
+        best = refined[int(scores.argmax())][None]
+        return descend(levels[len(coarse) :], best, self.motion)[0]
+
+    def _rotations(self, ndim: int) -> Tensor:
+        if self.motion == "translation":
+            return torch.eye(ndim, dtype=torch.float64)[None]
+        if ndim == 3 and self.directions == "all":
+            # Rotations in space are many: a coarser step keeps the search at some thousand tries.
+            return rotations(3, max(self.step, 30.0), in_plane=False)
+        return rotations(ndim, self.step)

@@ -1,0 +1,115 @@
+"""Registrar: the family of methods that find transforms between frames.
+
+To add one, see ``docs/how-to/add-a-registrar.md``: one new file in this folder.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from napari_denoisereg.geometry import Grid, Transform
+from napari_denoisereg.method import Method
+from napari_denoisereg.model import Model
+from napari_denoisereg.stack import Stack
+from napari_denoisereg.steps import Steps
+
+Score = Callable[[Model], float]
+
+
+class Registrar(Method, family="registrar"):
+    """A method that finds, for a batch of pairs, where points of the fixed image are in the moving image."""
+
+    is_trained: ClassVar[bool] = False
+    """Whether the method has weights, so that `fit` makes a `Model`."""
+
+    is_denoiser: ClassVar[bool] = False
+    """Whether its model also denoises, so that `denoise` works."""
+
+    def fit(
+        self,
+        stacks: Sequence[Stack],
+        *,
+        start: Model | None = None,
+        device: torch.device | str = "cpu",
+        score: Score | None = None,
+    ) -> Steps[Model]:
+        """Train on stacks.
+
+        Parameters
+        ----------
+        stacks : sequence of Stack
+            One or more, checked by `checks.inspect`, without channel axis.
+        start : Model, optional
+            Weights to start from (fine-tuning).
+        device : torch.device or str
+            Where to train.
+        score : callable, optional
+            Judges a model, low is good (e.g. keypoint error on validation frames); the best model is kept. Without it
+            the method uses a proxy of its own.
+
+        Returns
+        -------
+        Steps of Model
+            The trained model.
+
+        Raises
+        ------
+        TypeError
+            When the method has nothing to train.
+        """
+        raise TypeError(f"The registrar {self.kind!r} has nothing to train; call align() instead.")
+
+    def align(
+        self,
+        fixed: Tensor,
+        moving: Tensor,
+        grid: Grid,
+        *,
+        start: Sequence[Transform] | None = None,
+        model: Model | None = None,
+    ) -> Steps[list[Transform]]:
+        """Register a batch of pairs.
+
+        Parameters
+        ----------
+        fixed, moving : Tensor
+            ``(B, *grid.shape)``, any intensity scale, on the device to compute on.
+        grid : Grid
+            Where the voxels of both are.
+        start : sequence of Transform, optional
+            One per pair: what is known already. The result includes it.
+        model : Model, optional
+            Trained weights; required where ``is_trained``.
+
+        Returns
+        -------
+        Steps of list of Transform
+            One per pair, fixed to moving, world units.
+        """
+        raise NotImplementedError
+
+    def denoise(self, stack: Stack, *, model: Model, device: torch.device | str = "cpu") -> Steps[Stack]:
+        """Denoise with the registration model, where the method does both.
+
+        Parameters
+        ----------
+        stack : Stack
+            Without channel axis.
+        model : Model
+            Trained weights.
+        device : torch.device or str
+            Where to compute.
+
+        Returns
+        -------
+        Steps of Stack
+            The denoised stack.
+
+        Raises
+        ------
+        TypeError
+            When the method does not denoise.
+        """
+        raise TypeError(f"The registrar {self.kind!r} does not denoise; choose a denoiser.")

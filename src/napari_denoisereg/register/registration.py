@@ -1,0 +1,158 @@
+"""Registration: the result for a stack, one Transform per frame."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_denoisereg.geometry import Grid, Interpolation, PerFrame, warp
+from napari_denoisereg.stack import Frame, Stack
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """Where every frame's points are, seen from the fixed frame.
+
+    Parameters
+    ----------
+    transforms : PerFrame
+        One per frame, fixed to moving, world units.
+    grid : Grid
+        Of the frames.
+    quality : mapping of str to ndarray
+        Per frame, ``(T,)``: ``"before"`` and ``"after"``, correlation with the fixed frame over their overlap.
+    flagged : tuple of int
+        Frames that look lost or got worse.
+    history : tuple of mapping
+        How it was made, JSON-ready.
+    """
+
+    transforms: PerFrame
+    grid: Grid
+    quality: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    flagged: tuple[int, ...] = ()
+    history: tuple[Mapping[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.transforms.ndim != self.grid.ndim:
+            raise ValueError(f"{self.transforms.ndim}D transforms do not fit a {self.grid.ndim}D grid.")
+
+    def displacement(self, frame: int) -> NDArray[np.float32]:
+        """The displacement field of a frame: ``warped(x) = moving(x + u(x))``.
+
+        Parameters
+        ----------
+        frame : int
+            Counted from 0.
+
+        Returns
+        -------
+        ndarray
+            ``(D, *grid.shape)``, world units.
+        """
+        return np.asarray(self.transforms[frame].displacement(self.grid).cpu().numpy(), np.float32)
+
+    def points(self, frame: int, points: NDArray[np.floating], *, inverse: bool = False) -> NDArray[np.float64]:
+        """Where points of the fixed frame are in a frame.
+
+        Parameters
+        ----------
+        frame : int
+            Counted from 0.
+        points : ndarray
+            ``(N, D)``, world units, axis order.
+        inverse : bool
+            From the frame back to the fixed frame instead.
+
+        Returns
+        -------
+        ndarray
+            ``(N, D)``.
+        """
+        transform = self.transforms[frame].inverse() if inverse else self.transforms[frame]
+        return np.asarray(transform(torch.from_numpy(np.asarray(points, float).T.copy())).numpy().T, np.float64)
+
+    def inverse(self) -> "Registration":
+        """The way back: frames' points to the fixed frame's place.
+
+        Returns
+        -------
+        Registration
+            Without quality.
+        """
+        return replace(self, transforms=self.transforms.inverse(), quality={}, flagged=())
+
+    def warp(self, stack: Stack, *, interpolation: Interpolation = "linear", outside: float | Literal["edge"] = 0.0) -> Stack:
+        """Bring every frame (and channel) of a stack to the fixed frame, lazily: a frame is warped when it is looked at.
+
+        Parameters
+        ----------
+        stack : Stack
+            As many frames as this registration; its grid may differ (another channel's resolution). Integer labels need
+            ``interpolation="nearest"``.
+        interpolation : {"linear", "cubic", "nearest"}
+            How to read between voxels.
+        outside : float or "edge"
+            What stands where nothing was imaged.
+
+        Returns
+        -------
+        Stack
+            Same shape and dtype (integers are rounded, not wrapped around).
+
+        Raises
+        ------
+        ValueError
+            When the number of frames or of spatial axes differs.
+        """
+        if stack.n_frames != len(self.transforms) or stack.grid.ndim != self.grid.ndim:
+            raise ValueError(
+                f"This registration has {len(self.transforms)} frames in {self.grid.ndim}D, got {stack!r}; "
+                "apply it to the stack it was made from, or to one with the same frames."
+            )
+        grid, dtype = stack.grid, stack.dtype
+
+        def change(number: int, frame: Frame) -> Frame:
+            transform = self.transforms[number]
+            if transform.is_identity:
+                return frame
+            if interpolation == "nearest":
+                values = torch.from_numpy(np.ascontiguousarray(frame.astype(_signed(dtype))))
+                return warp(values, transform, fixed=grid, interpolation="nearest", outside=outside).numpy().astype(dtype)
+            image = torch.from_numpy(frame.astype(np.float32))
+            return back_to(warp(image, transform, fixed=grid, interpolation=interpolation, outside=outside).numpy(), dtype)
+
+        step = {"warp": list(self.history), "interpolation": interpolation}
+        return stack.with_data(stack.map_frames(change), name=f"{stack.name} [aligned]", step=step)
+
+
+def back_to(values: NDArray[np.float32], dtype: np.dtype[Any]) -> Frame:
+    """Values as another type; integers are rounded and clipped, never wrapped around.
+
+    Parameters
+    ----------
+    values : ndarray
+        float32.
+    dtype : dtype
+        Integer or floating.
+
+    Returns
+    -------
+    ndarray
+        Same shape.
+    """
+    if dtype.kind == "f":
+        return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    # In float64: float32 cannot hold the largest 32- and 64-bit integers, and a cast beyond them is undefined.
+    rounded = np.rint(values.astype(np.float64))
+    inner = np.clip(rounded, float(limits.min), np.nextafter(float(limits.max), 0) if limits.bits > 52 else limits.max)
+    return inner.astype(dtype)
+
+
+def _signed(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """A type of the same width that torch can index: its unsigned types other than uint8 cannot."""
+    return np.dtype(f"i{dtype.itemsize}") if dtype.kind == "u" and dtype.itemsize > 1 else dtype.newbyteorder("=")

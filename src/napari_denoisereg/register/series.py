@@ -1,0 +1,176 @@
+"""Series: how a registrar of pairs registers a whole stack to its first frame.
+
+``P(t)`` is the transform of a pair, fixed to moving; ``T(t)`` maps points of frame 0 to frame t.
+
+    to first      0 ──T(1)──► 1     0 ──T(2)──► 2     0 ──T(3)──► 3       every frame on its own
+    to previous   0 ──P(1)──► 1 ──P(2)──► 2 ──P(3)──► 3                   T(t) = P(1).then(P(2))...then(P(t)): errors add up
+    combined      as to previous, then every T(t) is refined on frame 0 itself; whichever fits frame 0 better is kept
+
+Straight to the first frame, far frames lose track; composed, small errors grow to a drift. The combination has neither.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from napari_denoisereg.frames import batches
+from napari_denoisereg.geometry import Identity, PerFrame, Transform, smooth, warp
+from napari_denoisereg.losses.correlation import Correlation
+from napari_denoisereg.method import Method, setting
+from napari_denoisereg.model import Model
+from napari_denoisereg.register.registrar import Registrar
+from napari_denoisereg.stack import Stack
+from napari_denoisereg.steps import Steps, portion
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What a series works on.
+
+    Parameters
+    ----------
+    stack : Stack
+        Without channel axis; the frames to register (denoised ones where there are any).
+    registrar : Registrar
+        Registers pairs.
+    model : Model, optional
+        For registrars that are trained.
+    start : PerFrame, optional
+        What an earlier registrar of the recipe found.
+    device : torch.device
+        Where to compute.
+    batch : int
+        Pairs at a time.
+    """
+
+    stack: Stack
+    registrar: Registrar
+    model: Model | None
+    start: PerFrame | None
+    device: torch.device
+    batch: int = 16
+
+
+class Series(Method, family="series"):
+    """How pairs become a stack."""
+
+    def run(self, task: Task) -> Steps[PerFrame]:
+        """Register a stack.
+
+        Parameters
+        ----------
+        task : Task
+            What to register, and with what.
+
+        Returns
+        -------
+        Steps of PerFrame
+            One transform per frame, frame 0 to frame t; the first is the identity.
+        """
+        raise NotImplementedError
+
+
+class ToFirst(Series, kind="to_first"):
+    """Every frame straight to the first: no drift, but frames that moved far may lose track."""
+
+    title: ClassVar[str] = "To the first frame"
+
+    def run(self, task: Task) -> Steps[PerFrame]:
+        """Register a stack; see `Series.run`."""
+        first = task.stack.tensor([0], task.device)
+        return (yield from _refine(task, lambda count: first.expand(count, *first.shape[1:]), task.start))
+
+
+class ToPrevious(Series, kind="to_previous"):
+    """Every frame to the one before, composed: never loses track, but small errors add up to a drift."""
+
+    title: ClassVar[str] = "To the previous frame"
+
+    def run(self, task: Task) -> Steps[PerFrame]:
+        """Register a stack; see `Series.run`."""
+        stack, chained = task.stack, list[Transform]([Identity(task.stack.grid.ndim)])
+        pairs = list(batches(stack.n_frames - 1, task.batch))
+        for number, few in enumerate(pairs):
+            fixed = stack.tensor(list(few), task.device)
+            moving = stack.tensor([frame + 1 for frame in few], task.device)
+            start = None if task.start is None else [_between(task.start, frame) for frame in few]
+            steps = task.registrar.align(fixed, moving, stack.grid, start=start, model=task.model)
+            found = yield from portion(steps, number / len(pairs), (number + 1) / len(pairs))
+            for transform in found:
+                chained.append(chained[-1].then(transform))
+        return PerFrame(chained)
+
+
+class Combined(Series, kind="combined"):
+    """To the previous frame first, then refined on the first frame: keeps track and does not drift."""
+
+    title: ClassVar[str] = "Combined (keeps track, no drift)"
+
+    least_gain: float = setting(
+        0.0, "By how much the correlation with the first frame must rise for the refined transform.", ge=0, le=1, advanced=True
+    )
+
+    def run(self, task: Task) -> Steps[PerFrame]:
+        """Register a stack; see `Series.run`."""
+        first = task.stack.tensor([0], task.device)
+        chained = yield from portion(ToPrevious().run(task), 0.0, 0.5, "frame to frame")
+        refine = _refine(task, lambda count: first.expand(count, *first.shape[1:]), chained)
+        refined = yield from portion(refine, 0.5, 1.0, "to the first frame")
+        before, after = (similarity_to_first(task.stack, each, task.device) for each in (chained, refined))
+        chosen = [
+            new if gain > self.least_gain else old
+            for old, new, gain in zip(chained, refined, (after - before).tolist(), strict=True)
+        ]
+        return PerFrame([Identity(task.stack.grid.ndim), *chosen[1:]])
+
+
+def similarity_to_first(stack: Stack, transforms: PerFrame, device: torch.device | str = "cpu") -> Tensor:
+    """Correlation of every warped frame with the first, slightly smoothed, where they overlap.
+
+    Parameters
+    ----------
+    stack : Stack
+        Without channel axis.
+    transforms : PerFrame
+        Frame 0 to frame t.
+    device : torch.device or str
+        Where to compute.
+
+    Returns
+    -------
+    Tensor
+        ``(T,)``, float64: 1 is alike.
+    """
+    measure, grid = Correlation(), stack.grid
+    first = smooth(stack.tensor([0], device)[None], 1.0)
+    scores = []
+    for number, transform in enumerate(transforms):
+        moving = smooth(stack.tensor([number], device)[None], 1.0)
+        both = torch.cat([moving, torch.ones_like(moving)], dim=1)
+        warped = warp(both, transform, fixed=grid)
+        valid = warped[:, 1:] > 0.999
+        # An overlap below a tenth says nothing.
+        enough = float(valid.float().mean()) >= 0.1
+        scores.append(1 - float(measure(first, warped[:, :1], valid)) if enough else -1.0)
+    return torch.tensor(scores, dtype=torch.float64)
+
+
+def _refine(task: Task, fixed: Callable[[int], Tensor], start: PerFrame | None) -> Steps[PerFrame]:
+    """Register every frame but the first to a fixed image, starting from known transforms."""
+    stack, found = task.stack, list[Transform]([Identity(task.stack.grid.ndim)])
+    parts = list(batches(stack.n_frames - 1, task.batch))
+    for number, few in enumerate(parts):
+        frames = [frame + 1 for frame in few]
+        begin = None if start is None else [start[frame] for frame in frames]
+        moving = stack.tensor(frames, task.device)
+        steps = task.registrar.align(fixed(len(frames)), moving, stack.grid, start=begin, model=task.model)
+        found += yield from portion(steps, number / len(parts), (number + 1) / len(parts))
+    return PerFrame(found)
+
+
+def _between(start: PerFrame, frame: int) -> Transform:
+    """Transform of the pair (frame, frame + 1) from the transforms of both to frame 0."""
+    return start[frame].inverse().then(start[frame + 1])
