@@ -1,6 +1,7 @@
 """How good is it? Measures on results, and generators that know the truth.
 
 `keypoints` (registration error, DenoiseReg eq. 5), `overlap` (Dice), `image_quality` (PSNR, SSIM, NCC, noise),
-`deformation` (folding), `synthetic` (movies and sections with known motion) and `report` (table, CSV, JSON, HTML).
+`deformation` (folding), `synthetic` (movies and sections with known motion; its parts are the `synthetic_*` files) and
+`report` (table, CSV, JSON, HTML; drawn by `report_page` and `chart`). Only `deformation` needs torch.
 Import the file you need: `from napari_denoisereg.evaluation.keypoints import Keypoints`.
 """

@@ -2,7 +2,7 @@
 
 A motion is a map of points of the first frame to where they are found later, `T(x) = x + u(x)`. Its bending part is a
 cubic B-spline on a coarse lattice, so it can be evaluated anywhere without interpolation error; images are rendered
-through the inverse of the same map, found by fixed-point iteration to better than a thousandth of a pixel.
+through the inverse of the same map, found by fixed-point iteration, to better than a hundredth of a pixel.
 Everything here is in pixels and axis order (y, x).
 
 References
