@@ -1,0 +1,335 @@
+"""Dock *Denoise and register*: choose a layer, choose a recipe, press Run; three new layers lie on the old one.
+
+The dock holds layout and wiring. What runs is `denoise_register_job`, how layers are read and made is `layers`. The engine is
+imported in the background when the dock opens, so that napari's start and the dock's first picture do not wait for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Layer
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QCloseEvent
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_denoisereg.widgets.denoise_register_job import Engine, Outcome, doubts, load_engine, run_recipe, summary
+from napari_denoisereg.widgets.editors import calm
+from napari_denoisereg.widgets.form import section
+from napari_denoisereg.widgets.layers import (
+    Look,
+    arrow_layer_data,
+    frame_layer_data,
+    image_layer_data,
+)
+from napari_denoisereg.widgets.recipe_form import RecipeForm
+from napari_denoisereg.widgets.runner import Runner, report
+from napari_denoisereg.widgets.source_form import SourceForm, wrapped_label
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_denoisereg.pipeline import Pipeline
+
+CUSTOM = "custom"
+ABOUT_RECIPES = {
+    "fast": "A first look in well under a minute for a small movie.",
+    "balanced": "A good result in a few minutes. Start here.",
+    "best": "The most careful one; takes several times longer than balanced.",
+    CUSTOM: "Your own settings, under Advanced.",
+}
+DEVICE_NAMES = {"auto": "Automatic", "cpu": "Processor (CPU)", "cuda": "Graphics card (CUDA)", "mps": "Graphics card (Apple)"}
+
+
+class DenoiseRegisterDock(QWidget):
+    """The dock.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        Given by napari.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._engine: Engine | None = None
+        self._recipe: Pipeline | None = None
+        self._form: RecipeForm | None = None
+        self._preview: Layer | None = None
+        self._had_parent = False
+        self._make_widgets()
+        self._lay_out()
+        self._connect()
+        self._refresh_buttons()
+        self._runner.start(load_engine(), "Loading the engine", self._on_engine)
+
+    # ------------------------------------------------------------------------------------------ making
+    def _make_widgets(self) -> None:
+        self._source = SourceForm(self._viewer)
+        self._recipes = QComboBox()
+        calm(self._recipes)
+        self._recipes.setToolTip("How much time to spend. Each recipe is a set of methods and settings, shown under Advanced.")
+        self._about = wrapped_label()
+        self._denoise = QCheckBox("Denoise")
+        self._denoise.setToolTip("Make a movie without noise: layer [denoised].")
+        self._register = QCheckBox("Register")
+        self._register.setToolTip("Align all frames with the first one: layers [aligned] and [displacement].")
+        self._device = QComboBox()
+        calm(self._device)
+        self._device.setToolTip("Where to compute. Automatic takes a graphics card where there is one.")
+        self._advanced_page = QWidget()
+        self._advanced_layout = QVBoxLayout(self._advanced_page)
+        self._advanced_layout.setContentsMargins(0, 0, 0, 0)
+        self._advanced = section("Advanced", self._advanced_page)
+        self._show_frame = QPushButton("Preview this frame")
+        self._show_frame.setToolTip("Denoise the frame in view only, quickly, to see what the recipe does.")
+        self._run = QPushButton("Run")
+        self._run.setToolTip("Work on the whole layer. You can go on using napari; Cancel leaves everything as it was.")
+        self._runner = Runner()
+
+    def _lay_out(self) -> None:
+        page = QWidget()
+        rows = QFormLayout(page)
+        rows.setRowWrapPolicy(QFormLayout.RowWrapPolicy.DontWrapRows)
+        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        rows.addRow(self._source)
+        rows.addRow(_line())
+        rows.addRow("Recipe", self._recipes)
+        rows.addRow(self._about)
+        parts = QHBoxLayout()
+        parts.addWidget(self._denoise)
+        parts.addWidget(self._register)
+        parts.addStretch(1)
+        rows.addRow("Do", parts)
+        rows.addRow("Compute on", self._device)
+        rows.addRow(self._advanced)
+        area = QScrollArea()
+        area.setWidget(page)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self._show_frame)
+        buttons.addWidget(self._run)
+        layout = QVBoxLayout(self)
+        layout.addWidget(area, 1)
+        layout.addLayout(buttons)
+        layout.addWidget(self._runner)
+        self.setMinimumWidth(260)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+
+    def _connect(self) -> None:
+        self._source.changed.connect(self._refresh_buttons)
+        self._recipes.currentIndexChanged.connect(self._on_recipe_chosen)
+        self._denoise.toggled.connect(self._on_parts_changed)
+        self._register.toggled.connect(self._on_parts_changed)
+        self._advanced.toggled.connect(self._on_advanced_toggled)
+        self._show_frame.clicked.connect(self._on_preview)
+        self._run.clicked.connect(self._on_run)
+        self._runner.started.connect(self._refresh_buttons)
+        self._runner.finished.connect(self._refresh_buttons)
+
+    # ------------------------------------------------------------------------------------------ value
+    def value(self) -> Pipeline:
+        """The recipe that *Run* would run.
+
+        Returns
+        -------
+        Pipeline
+            With the parts that are switched on.
+
+        Raises
+        ------
+        ValueError
+            When a setting is not valid, nothing is switched on, or the engine is still loading.
+        """
+        if self._recipe is None:
+            raise ValueError("The engine is still loading; wait a moment.")
+        recipe = self._recipe if self._form is None else self._form.value()
+        off: dict[str, Any] = {"channel": self._source.channel()}
+        if not self._denoise.isChecked():
+            off["denoise"] = None
+        if not self._register.isChecked():
+            off["registrars"] = ()
+        if "denoise" in off and "registrars" in off:
+            raise ValueError("Nothing to do: switch on Denoise, Register or both.")
+        return recipe.model_copy(update={"name": str(self._recipes.currentData()), **off})
+
+    def set_value(self, recipe: Pipeline) -> None:
+        """Show a recipe.
+
+        Parameters
+        ----------
+        recipe : Pipeline
+            One of the presets, or any other, shown as *custom*.
+        """
+        self._recipe = recipe
+        place = self._recipes.findData(recipe.name)
+        self._recipes.blockSignals(True)
+        self._recipes.setCurrentIndex(place if place >= 0 else self._recipes.count() - 1)
+        self._recipes.blockSignals(False)
+        self._about.setText(ABOUT_RECIPES.get(str(self._recipes.currentData()), ""))
+        self._denoise.setChecked(recipe.denoise is not None)
+        self._register.setChecked(bool(recipe.registrars))
+        if self._form is not None:
+            self._form.blockSignals(True)
+            self._form.set_value(recipe)
+            self._form.blockSignals(False)
+        self._on_parts_changed()
+
+    # ------------------------------------------------------------------------------------------ slots
+    def _on_engine(self, engine: Engine) -> None:
+        self._engine = engine
+        for name in engine.presets:
+            self._recipes.addItem(name.capitalize(), name)
+        self._recipes.addItem("Custom", CUSTOM)
+        for name in engine.devices:
+            self._device.addItem(DEVICE_NAMES.get(name, name), name)
+        self._runner.say("Ready.")
+        self._source.set_ready()
+        self.set_value(engine.presets.get("balanced", next(iter(engine.presets.values()))))
+
+    def _on_recipe_chosen(self, _: int) -> None:
+        name = self._recipes.currentData()
+        if self._engine is not None and name in self._engine.presets:
+            self.set_value(self._engine.presets[name])
+            return
+        self._about.setText(ABOUT_RECIPES[CUSTOM])
+        self._advanced.expand(animate=False)
+
+    def _on_parts_changed(self, _: bool = False) -> None:
+        if self._form is not None:
+            self._form.show_parts(denoise=self._denoise.isChecked(), register=self._register.isChecked())
+        self._refresh_buttons()
+
+    def _on_advanced_toggled(self, is_open: bool) -> None:
+        if is_open and self._form is None and self._recipe is not None:
+            self._form = RecipeForm(self._recipe)
+            self._form.changed.connect(self._on_form_changed)
+            self._advanced_layout.addWidget(self._form)
+            self._on_parts_changed()
+
+    def _on_form_changed(self) -> None:
+        self._recipes.blockSignals(True)
+        self._recipes.setCurrentIndex(self._recipes.findData(CUSTOM))
+        self._recipes.blockSignals(False)
+        self._about.setText(ABOUT_RECIPES[CUSTOM])
+        self._refresh_buttons()
+
+    def _on_preview(self) -> None:
+        stack, look = self._source.stack(), self._source.look()
+        if stack is None or look is None:
+            return
+        recipe, number = self.value(), self._source.frame_in_view()
+
+        def show(frame: np.ndarray[Any, Any]) -> None:
+            self._show_preview(frame, look, recipe, number)
+
+        steps = recipe.preview(stack, number, device=str(self._device.currentData()))
+        self._runner.start(steps, f"Preview of frame {number}", show)
+
+    def _on_run(self) -> None:
+        stack, look = self._source.stack(), self._source.look()
+        if stack is None or look is None:
+            return
+
+        def show(outcome: Outcome) -> None:
+            self._show(outcome, look)
+
+        steps = run_recipe(self.value(), stack, str(self._device.currentData()))
+        self._runner.start(steps, f"Denoise and register {look.name}", show)
+
+    # ------------------------------------------------------------------------------------------ results
+    def _show_preview(self, frame: np.ndarray[Any, Any], look: Look, recipe: Pipeline, number: int) -> None:
+        data = frame_layer_data(frame, look, "preview", recipe, number=number, channel=recipe.channel)
+        self._drop_preview()
+        self._preview = self._add([data])[0]
+        self._runner.say(f"Frame {number} denoised: switch the eye of layer {self._preview.name!r} on and off to compare.")
+
+    def _show(self, outcome: Outcome, look: Look) -> None:
+        result, recipe = outcome.result, outcome.result.recipe
+        data = []
+        if result.denoised is not None:
+            data.append(
+                image_layer_data(result.denoised, look, "denoised", recipe, channel=recipe.channel, limits=outcome.limits)
+            )
+        if result.aligned is not None:
+            data.append(image_layer_data(result.aligned, look, "aligned", recipe, channel=recipe.channel))
+        if outcome.arrows is not None:
+            data.append(
+                arrow_layer_data(outcome.arrows, look, recipe, registration=result.registration, channel=recipe.channel)
+            )
+        try:
+            self._drop_preview()
+            self._add(data)
+        except Exception as error:  # noqa: BLE001 - hours of work must not end without a word
+            report(error)
+            return
+        self._runner.say(summary(result))
+        if doubts(result):
+            show_warning(doubts(result))
+
+    def _add(self, data: list[Any]) -> list[Layer]:
+        """Add all layers or, when one cannot be made, none."""
+        layers = [Layer.create(*each) for each in data]
+        for layer in layers:
+            self._viewer.add_layer(layer)
+        return layers
+
+    def _drop_preview(self) -> None:
+        if self._preview is not None and self._preview in self._viewer.layers:
+            self._viewer.layers.remove(self._preview)
+        self._preview = None
+
+    # ------------------------------------------------------------------------------------------ state
+    def _refresh_buttons(self) -> None:
+        """Switch on what can be pressed now."""
+        try:
+            self.value()
+            is_valid = True
+        except ValueError:
+            is_valid = False
+        is_ready = is_valid and self._source.stack() is not None and not self._runner.is_running
+        self._run.setEnabled(is_ready)
+        self._show_frame.setEnabled(is_ready and self._denoise.isChecked())
+
+    # ------------------------------------------------------------------------------------------ closing
+    def close_down(self) -> None:
+        """Stop work, wait for it a moment, and let go of the viewer."""
+        self._runner.close_down()
+        self._source.chooser.disconnect_viewer()
+
+    def event(self, event: QEvent | None) -> bool:
+        """Notice when napari takes the widget out of its dock: nobody calls `close` then."""
+        if event is not None and event.type() == QEvent.Type.ParentChange:
+            if self.parentWidget() is not None:
+                self._had_parent = True
+                self._source.chooser.connect_viewer()
+            elif self._had_parent:
+                self.close_down()
+        return bool(super().event(event))
+
+    def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Stop work when the widget is closed."""
+        self.close_down()
+        super().closeEvent(event)
+
+
+def _line() -> QFrame:
+    line = QFrame()
+    line.setFrameShape(QFrame.Shape.HLine)
+    return line

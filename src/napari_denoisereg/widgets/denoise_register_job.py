@@ -1,0 +1,143 @@
+"""What the dock *Denoise and register* has done in the worker: the recipe, and all that its layers need. No Qt, no layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_denoisereg.steps import Progress, Steps, portion
+from napari_denoisereg.widgets.arrows import Arrows, arrows_of
+from napari_denoisereg.widgets.layers import contrast
+
+if TYPE_CHECKING:
+    from napari_denoisereg.pipeline import Pipeline, Result
+    from napari_denoisereg.stack import Stack
+
+
+@dataclass(frozen=True, eq=False)
+class Engine:
+    """What the dock needs to know of the engine, which takes seconds to import.
+
+    Parameters
+    ----------
+    presets : mapping of str to Pipeline
+        Recipes by name.
+    devices : tuple of str
+        Names of the devices of this machine.
+    """
+
+    presets: dict[str, Pipeline]
+    devices: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Result of a run, ready to be shown.
+
+    Parameters
+    ----------
+    result : Result
+        Of the recipe.
+    arrows : Arrows or None
+        Its displacement.
+    limits : tuple of float or None
+        Contrast limits of the denoised frames.
+    """
+
+    result: Result
+    arrows: Arrows | None
+    limits: tuple[float, float] | None
+
+
+def load_engine() -> Steps[Engine]:
+    """Import the engine.
+
+    Returns
+    -------
+    Steps of Engine
+        Long work, mostly that of importing torch.
+    """
+    yield Progress(0, 0, "loading the engine")
+    import torch
+
+    from napari_denoisereg.pipeline import Pipeline
+
+    there = ["auto", "cpu"]
+    there += ["cuda"] if torch.cuda.is_available() else []
+    there += ["mps"] if torch.backends.mps.is_available() else []
+    return Engine(Pipeline.presets(), tuple(there))
+
+
+def run_recipe(recipe: Pipeline, stack: Stack, device: str) -> Steps[Outcome]:
+    """Run a recipe and prepare its layers.
+
+    Parameters
+    ----------
+    recipe : Pipeline
+        What to do.
+    stack : Stack
+        To what.
+    device : str
+        Where to compute.
+
+    Returns
+    -------
+    Steps of Outcome
+        Long work.
+    """
+    result = yield from portion(recipe.run(stack, device=device), 0.0, 0.97)
+    arrows = None
+    if result.registration is not None:
+        arrows = yield from portion(arrows_of(result.registration), 0.97, 0.99)
+    limits = None
+    if result.denoised is not None:
+        frames = np.unique(np.linspace(0, result.denoised.n_frames - 1, 5).round().astype(int))
+        seen = [contrast(result.denoised.frame(int(number))) for number in frames]
+        limits = min(low for low, _ in seen), max(high for _, high in seen)
+    yield Progress(1, 1, "done")
+    return Outcome(result, arrows, limits)
+
+
+def summary(result: Result) -> str:
+    """What came out, in one sentence.
+
+    Parameters
+    ----------
+    result : Result
+        Of a recipe.
+
+    Returns
+    -------
+    str
+        E.g. ``"Done. Likeness to the first frame: 0.61 before, 0.93 after."``
+    """
+    if result.registration is None:
+        return "Done."
+    quality: dict[str, Any] = result.registration.quality
+    before, after = (float(np.nanmean(np.asarray(quality[key])[1:])) for key in ("before", "after"))
+    return f"Done. Likeness to the first frame (correlation): {before:.2f} before, {after:.2f} after."
+
+
+def doubts(result: Result) -> str:
+    """Which frames may have gone wrong.
+
+    Parameters
+    ----------
+    result : Result
+        Of a recipe.
+
+    Returns
+    -------
+    str
+        Names the frames and says what to do; empty when there are none.
+    """
+    flagged = [] if result.registration is None else list(result.registration.flagged)
+    if not flagged:
+        return ""
+    named = ", ".join(str(frame) for frame in flagged[:12]) + (f" and {len(flagged) - 12} more" if len(flagged) > 12 else "")
+    return (
+        f"Look at frame{'s' if len(flagged) > 1 else ''} {named}: the alignment may have failed there. "
+        "Try the recipe 'best', or remove frames that are empty or out of focus."
+    )

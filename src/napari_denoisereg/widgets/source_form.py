@@ -1,0 +1,157 @@
+"""What a dock works on: a layer, its axes, a channel. Says in plain words what is there, or what is wrong with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]  # qtpy renames pyqtSignal
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QSpinBox, QWidget
+
+from napari_denoisereg.widgets.editors import calm
+from napari_denoisereg.widgets.layer_chooser import LayerChooser
+from napari_denoisereg.widgets.layers import Look, detect_axes, in_words, stack_from
+
+if TYPE_CHECKING:
+    from napari_denoisereg.stack import Stack
+
+AXES_CHOICES = {3: ("tyx", "zyx"), 4: ("tzyx", "tcyx", "czyx", "zcyx", "ctyx"), 5: ("tczyx", "tzcyx", "ctzyx")}
+NO_LAYER = "Open a time-lapse or a stack of sections first, or try File > Open Sample."
+
+
+class SourceForm(QWidget):
+    """Layer chooser, axes and channel.
+
+    Signal ``changed()``: another stack is chosen, or none any more.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Whose layers.
+    least_frames : int
+        Fewer are refused.
+    parent : QWidget, optional
+        Qt parent.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: Any, *, least_frames: int = 2, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._least_frames = least_frames
+        self._is_ready = False
+        self._stack: Stack | None = None
+        self.chooser = LayerChooser(viewer)
+        self.chooser.setToolTip("The movie or section stack to work on. It is never changed: results are new layers.")
+        self._axes = QComboBox()
+        self._axes.setEditable(True)
+        self._axes.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        calm(self._axes)
+        self._axes.setToolTip(
+            "What each axis of the layer is: t time, c channel, z depth or section, y, x. "
+            "Frames are aligned along t; without t, along z (serial sections)."
+        )
+        self._words = wrapped_label()
+        self._channel = QSpinBox()
+        calm(self._channel)
+        self._channel.setToolTip("The channel that is denoised and that the motion is estimated on; all channels are aligned.")
+        self._rows = QFormLayout(self)
+        self._rows.setContentsMargins(0, 0, 0, 0)
+        self._rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self._rows.addRow("Layer", self.chooser)
+        self._rows.addRow("Axes", self._axes)
+        self._rows.addRow(self._words)
+        self._channel_label = QLabel("Channel")
+        self._rows.addRow(self._channel_label, self._channel)
+        self.chooser.layer_changed.connect(self._on_layer_changed)
+        self._axes.currentTextChanged.connect(self._on_axes_changed)
+        self._on_layer_changed()
+
+    def set_ready(self) -> None:
+        """Allow to make stacks: from here on the engine is imported."""
+        self._is_ready = True
+        self._refresh()
+
+    def stack(self) -> Stack | None:
+        """The chosen layer as a stack; None where that is not possible, which the form says why."""
+        return self._stack
+
+    def look(self) -> Look | None:
+        """How the chosen layer lies and looks at this moment; None where there is no stack."""
+        layer = self.chooser.layer()
+        return None if layer is None or self._stack is None else Look.of(layer, self._stack.axes)
+
+    def channel(self) -> int:
+        """The chosen channel, 0 where there is only one."""
+        return int(self._channel.value())
+
+    def frame_in_view(self) -> int:
+        """Number of the chosen layer's frame that the viewer shows, or the nearest one."""
+        layer, stack = self.chooser.layer(), self._stack
+        if layer is None or stack is None:
+            return 0
+        index = layer.world_to_data(self._viewer.dims.point)[stack.axes.index(stack.frame_axis)]
+        return int(np.clip(round(float(index)), 0, stack.n_frames - 1))
+
+    def words(self) -> str:
+        """What the form says about the layer."""
+        return str(self._words.text())
+
+    def _on_layer_changed(self, _: Any = None) -> None:
+        layer = self.chooser.layer()
+        self._axes.blockSignals(True)
+        self._axes.clear()
+        if layer is not None:
+            detected = detect_axes(layer)
+            self._axes.addItems([detected, *(axes for axes in AXES_CHOICES.get(layer.ndim, ()) if axes != detected)])
+        self._axes.blockSignals(False)
+        self._refresh()
+
+    def _on_axes_changed(self, _: str) -> None:
+        self._refresh()
+
+    def _refresh(self) -> None:
+        layer = self.chooser.layer()
+        self._stack = None
+        if layer is None:
+            self._words.setText(NO_LAYER)
+        elif self._is_ready:
+            try:
+                self._stack = self._read(layer)
+                self._words.setText(in_words(self._stack))
+            except (TypeError, ValueError) as error:
+                self._words.setText(f"⚠ {error}")
+        n_channels = 1 if self._stack is None else self._stack.n_channels
+        self._channel.setMaximum(n_channels - 1)
+        for widget in (self._channel, self._channel_label):
+            widget.setVisible(n_channels > 1)
+        self.changed.emit()
+
+    def _read(self, layer: Any) -> Stack:
+        stack = stack_from(layer, str(self._axes.currentText()).strip())
+        if stack.n_frames < self._least_frames:
+            raise ValueError(
+                f"Only {in_words(stack)} along {stack.frame_axis!r}: there is nothing to align. "
+                "Correct the axes or open the whole movie."
+            )
+        return stack
+
+
+def wrapped_label(text: str = "") -> QLabel:
+    """A label whose text wraps instead of making a dock wide.
+
+    Parameters
+    ----------
+    text : str
+        Shown at first.
+
+    Returns
+    -------
+    QLabel
+        The label.
+    """
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    return label
