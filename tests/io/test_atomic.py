@@ -187,7 +187,7 @@ def test_swap_that_fails_restores_the_old_folder(tmp_path: Path, monkeypatch: py
     rename = Path.rename
 
     def refuse(self: Path, target: Path) -> Path:
-        if self.suffix == ".part":
+        if self.name.startswith(".part-"):
             raise OSError("the network share is gone")
         return rename(self, target)
 
@@ -200,7 +200,7 @@ def test_swap_that_fails_restores_the_old_folder(tmp_path: Path, monkeypatch: py
 
 
 def test_parts_of_killed_runs_are_removed_a_day_later(tmp_path: Path) -> None:
-    old, recent, other = (tmp_path / name for name in (".a.tif-01234567.part", ".a.tif-abcdef01.part", ".b.tif-01234567.part"))
+    old, recent, other = (tmp_path / name for name in (".part-01234567-a.tif", ".part-abcdef01-a.tif", ".part-01234567-b.tif"))
     for part in (old, recent, other):
         part.write_bytes(b"half")
     yesterday = time.time() - 2 * atomic.ABANDONED_AFTER

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+RESULT_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs", "transforms.json")  # in a folder that may be replaced
 ABANDONED_AFTER = 24 * 3600.0  # s; a run that wrote nothing for so long was killed
 
 
@@ -25,7 +25,7 @@ def check_writable(path: str | Path, n_bytes: int = 0, *, overwrite: bool = Fals
     Parameters
     ----------
     path : str or Path
-        File or zarr folder to be written.
+        File or folder to be written.
     n_bytes : int
         How much will be written at most (the old result stays until the end, so it needs its space beside it).
     overwrite : bool
@@ -34,7 +34,7 @@ def check_writable(path: str | Path, n_bytes: int = 0, *, overwrite: bool = Fals
     Raises
     ------
     FileExistsError
-        When something is there already and ``overwrite`` is false, or it is a folder that is no zarr.
+        When something is there already and ``overwrite`` is false, or it is a folder of other files.
     FileNotFoundError, NotADirectoryError
         When the folder to write into does not exist.
     PermissionError
@@ -106,7 +106,7 @@ def replacing(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     target = Path(path)
     check_writable(target, overwrite=overwrite)
     _remove_abandoned(target)
-    part = target.with_name(f".{target.name}-{secrets.token_hex(4)}.part")
+    part = target.with_name(f".part-{secrets.token_hex(4)}-{target.name}")  # the suffix tells some writers the format
     try:
         yield part
         _move(part, target, overwrite)
@@ -158,7 +158,7 @@ def _check_replaceable(target: Path, overwrite: bool) -> None:
 
 
 def _is_result(folder: Path) -> bool:
-    return any((folder / mark).exists() for mark in (*ZARR_MARKS, "transforms.json"))
+    return any((folder / mark).exists() for mark in RESULT_MARKS)
 
 
 def _move(part: Path, target: Path, overwrite: bool) -> None:
@@ -186,7 +186,7 @@ def _previous(target: Path) -> Path:
 
 def _remove_abandoned(target: Path) -> None:
     """Delete what killed runs left beside this target, never what a running one is writing."""
-    for part in target.absolute().parent.glob(f".{_literal(target.name)}-????????.part"):
+    for part in target.absolute().parent.glob(f".part-????????-{_literal(target.name)}"):
         entries = [part, *part.rglob("*")] if part.is_dir() else [part]
         newest = max((entry.stat().st_mtime for entry in entries if entry.exists()), default=time.time())
         if time.time() - newest > ABANDONED_AFTER:
