@@ -9,6 +9,7 @@ from typing import Any
 
 from napari_denoisereg.io import ome_zarr, tiff
 from napari_denoisereg.io.atomic import check_writable, replacing
+from napari_denoisereg.io.keypoints import read_keypoints, write_keypoints
 from napari_denoisereg.io.transforms import read_transforms, write_transforms
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps, finish
@@ -16,9 +17,11 @@ from napari_denoisereg.steps import Steps, finish
 __all__ = [
     "check_writable",
     "read",
+    "read_keypoints",
     "read_transforms",
     "replacing",
     "write",
+    "write_keypoints",
     "write_steps",
     "write_transforms",
 ]
