@@ -114,7 +114,7 @@ class DenoiseRegisterDock(QWidget):
         parts.addWidget(self._denoise)
         parts.addWidget(self._register)
         parts.addStretch(1)
-        rows.addRow("Do", parts)
+        rows.addRow(parts)
         rows.addRow("Compute on", self._device)
         rows.addRow(self._advanced)
         area = QScrollArea()
@@ -122,10 +122,12 @@ class DenoiseRegisterDock(QWidget):
         area.setWidgetResizable(True)
         area.setFrameShape(QFrame.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        rows.setContentsMargins(0, 0, 6, 0)
         buttons = QHBoxLayout()
         buttons.addWidget(self._show_frame)
         buttons.addWidget(self._run)
         layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 4, 8, 8)
         layout.addWidget(area, 1)
         layout.addLayout(buttons)
         layout.addWidget(self._runner)
@@ -199,7 +201,7 @@ class DenoiseRegisterDock(QWidget):
         self._recipes.addItem("Custom", CUSTOM)
         for name in engine.devices:
             self._device.addItem(DEVICE_NAMES.get(name, name), name)
-        self._runner.say("Ready.")
+        self._runner.clear("Ready.")
         self._source.set_ready()
         self.set_value(engine.presets.get("balanced", next(iter(engine.presets.values()))))
 
@@ -279,9 +281,10 @@ class DenoiseRegisterDock(QWidget):
         except Exception as error:  # noqa: BLE001 - hours of work must not end without a word
             report(error)
             return
-        self._runner.say(summary(result))
-        if doubts(result):
-            show_warning(doubts(result))
+        warning = doubts(result)
+        self._runner.say(f"{summary(result)}\n⚠ {warning}" if warning else summary(result))
+        if warning:
+            show_warning(warning)
 
     def _add(self, data: list[Any]) -> list[Layer]:
         """Add all layers or, when one cannot be made, none."""

@@ -194,6 +194,18 @@ class Runner(QWidget):
         self.cancel()
         self._leash.pull()
 
+    def clear(self, text: str) -> None:
+        """Empty the bar and show a line of text.
+
+        Parameters
+        ----------
+        text : str
+            In plain words.
+        """
+        self._line.setText(text)
+        self._bar.setRange(0, BAR_STEPS)
+        self._bar.reset()
+
     def say(self, text: str) -> None:
         """Show a line of text until the next job.
 
@@ -261,7 +273,9 @@ class Runner(QWidget):
 
     def _show_idle(self, line: str) -> None:
         self._bar.setRange(0, BAR_STEPS)
-        self._bar.setValue(BAR_STEPS if line == "Done." else 0)
+        self._bar.reset()
+        if line == "Done.":
+            self._bar.setValue(BAR_STEPS)
         self._line.setText(line)
         self._line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._pause.setText("Pause")
