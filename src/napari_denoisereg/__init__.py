@@ -1,1 +1,219 @@
-"""Denoise and register microscopy time-lapses and section stacks."""
+"""Denoise and register microscopy time-lapses and section stacks.
+
+The front door. Nothing heavy is imported until it is used::
+
+    import napari_denoisereg as dr
+
+    stack = dr.read("movie.tif", axes="tyx")
+    result = dr.register(stack, "denoisereg")
+    aligned = result.warp(stack)
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_denoisereg.denoise import Denoiser
+    from napari_denoisereg.evaluation.keypoints import KeypointError, Keypoints
+    from napari_denoisereg.io import read, write
+    from napari_denoisereg.model import Model
+    from napari_denoisereg.pipeline import Pipeline, Result
+    from napari_denoisereg.register import Registrar, Registration
+    from napari_denoisereg.stack import Stack
+
+__all__ = ["Stack", "__version__", "denoise", "evaluate", "methods", "read", "register", "run", "warp", "write"]
+
+_HOMES = {"Stack": "stack", "read": "io", "write": "io"}
+
+
+def denoise(
+    stack: "Stack", method: "Denoiser | str | Mapping[str, Any]", *, model: "Model | None" = None, device: str = "auto"
+) -> "Stack":
+    """Take the noise out of a stack.
+
+    Parameters
+    ----------
+    stack : Stack
+        At least two frames.
+    method : Denoiser, str or mapping
+        A Method, its kind (``"noise2void"``) or its settings.
+    model : Model, optional
+        Trained weights; without them a method that needs some trains on the stack first.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``.
+
+    Returns
+    -------
+    Stack
+        Same shape, axes, grid and intensity scale; float32.
+    """
+    pipeline = import_module("napari_denoisereg.pipeline")
+    recipe = pipeline.Pipeline(denoise=pipeline.Denoiser.coerce(method))
+    result: Result = pipeline.finish(recipe.run(stack, device=device, models=[] if model is None else [model]))
+    assert result.denoised is not None
+    return result.denoised
+
+
+def register(
+    stack: "Stack",
+    method: "Registrar | str | Mapping[str, Any]" = "affine",
+    *,
+    model: "Model | None" = None,
+    device: str = "auto",
+    channel: int = 0,
+) -> "Registration":
+    """Register every frame of a stack to the first.
+
+    Parameters
+    ----------
+    stack : Stack
+        At least two frames.
+    method : Registrar, str or mapping
+        A Method, its kind (``"denoisereg"``) or its settings.
+    model : Model, optional
+        Trained weights; without them a method that needs some trains on the stack first.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``.
+    channel : int
+        Channel to look at.
+
+    Returns
+    -------
+    Registration
+        One transform per frame.
+    """
+    pipeline = import_module("napari_denoisereg.pipeline")
+    recipe = pipeline.Pipeline(registrars=(pipeline.Registrar.coerce(method),), channel=channel)
+    result: Result = pipeline.finish(recipe.run(stack, device=device, models=[] if model is None else [model]))
+    assert result.registration is not None
+    return result.registration
+
+
+def run(
+    stack: "Stack",
+    recipe: "Pipeline | str | Path | Mapping[str, Any]" = "balanced",
+    *,
+    device: str = "auto",
+    models: "Sequence[Model]" = (),
+    keypoints: "Keypoints | None" = None,
+) -> "Result":
+    """Run a recipe.
+
+    Parameters
+    ----------
+    stack : Stack
+        At least two frames.
+    recipe : Pipeline, str, Path or mapping
+        ``"fast"``, ``"balanced"``, ``"best"``, a JSON file, or a Pipeline.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``.
+    models : sequence of Model
+        Trained models to use instead of training.
+    keypoints : Keypoints, optional
+        Judge models while training, and the result.
+
+    Returns
+    -------
+    Result
+        ``.denoised``, ``.registration``, ``.aligned``, ``.report``.
+    """
+    pipeline = import_module("napari_denoisereg.pipeline")
+    steps = pipeline.load_recipe(recipe).run(stack, device=device, models=models, keypoints=keypoints)
+    result: Result = pipeline.finish(steps)
+    return result
+
+
+def warp(stack: "Stack", registration: "Registration", **options: Any) -> "Stack":
+    """Apply a registration to a stack, lazily; see `Registration.warp` for the options.
+
+    Parameters
+    ----------
+    stack : Stack
+        As many frames as the registration.
+    registration : Registration
+        What `register` returned.
+    **options
+        ``interpolation`` and ``outside``.
+
+    Returns
+    -------
+    Stack
+        Aligned to the first frame.
+    """
+    return registration.warp(stack, **options)
+
+
+def evaluate(keypoints: "Keypoints | str | Path", registration: "Registration | None" = None) -> "KeypointError":
+    """Measure the registration error at keypoints, before and after (DenoiseReg eq. 5).
+
+    Parameters
+    ----------
+    keypoints : Keypoints, str or Path
+        In pixels, or a CSV file of them.
+    registration : Registration, optional
+        What `register` returned.
+
+    Returns
+    -------
+    KeypointError
+        Per keypoint, frame and annotator.
+    """
+    pipeline = import_module("napari_denoisereg.pipeline")
+    if not hasattr(keypoints, "position"):
+        keypoints = import_module("napari_denoisereg.io").read_keypoints(keypoints)
+    error: KeypointError = pipeline.evaluate(keypoints, registration)
+    return error
+
+
+def methods() -> list[dict[str, Any]]:
+    """The table of methods, from the registry.
+
+    Returns
+    -------
+    list of dict
+        ``family``, ``kind``, ``title``, ``description``, ``reference``, ``trained`` of every denoiser, registrar, series and
+        similarity.
+    """
+    rows = []
+    for room, family in (("denoise", "Denoiser"), ("register", "Registrar"), ("register", "Series"), ("losses", "Similarity")):
+        for kind, member in getattr(import_module(f"napari_denoisereg.{room}"), family).members().items():
+            rows.append(
+                {
+                    "family": member.family,
+                    "kind": kind,
+                    "title": member.title,
+                    "description": (member.__doc__ or "").strip().partition("\n")[0],
+                    "reference": member.reference,
+                    "trained": bool(getattr(member, "is_trained", False)),
+                }
+            )
+    return rows
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"napari_denoisereg.{_HOMES[name]}"), name)
+    if name == "__version__":
+        return import_module("importlib.metadata").version("napari-denoisereg")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class _FrontDoor(ModuleType):
+    """Keeps the functions `denoise` and `register` in place when Python binds the rooms of the same names.
+
+    Importing ``napari_denoisereg.register`` makes Python set the room as an attribute of this module; the room stays
+    importable (``from napari_denoisereg.register import Registrar``), the attribute stays the function.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("denoise", "register") and isinstance(value, ModuleType):
+            return
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _FrontDoor

@@ -162,7 +162,7 @@ def batches(n_frames: int, size: int) -> Iterator[range]:
         yield range(start, min(start + size, n_frames))
 
 
-def new_array(shape: Sequence[int], dtype: Any, chunks: Sequence[int]) -> Any:
+def result_array(shape: Sequence[int], dtype: Any, chunks: Sequence[int]) -> Any:
     """A writable array: in memory when it takes at most a quarter of what is free, else a temporary zarr on disk.
 
     Parameters
@@ -215,7 +215,7 @@ def denoise_frames(
     Steps of Stack
         float32, named ``"<name> [denoised]"``.
     """
-    result = new_array(stack.shape, np.float32, _chunks(stack))
+    result = result_array(stack.shape, np.float32, _chunks(stack))
     place = stack.axes.index(stack.frame_axis)
     pace = Pace()
 

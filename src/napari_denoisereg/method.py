@@ -37,7 +37,7 @@ def setting(default: Any, description: str, *, unit: str = "", advanced: bool = 
     advanced : bool
         Whether forms hide the field behind *Advanced*.
     **bounds
-        ``ge``, ``gt``, ``le``, ``lt``, ``multiple_of`` as in `pydantic.Field`.
+        ``ge``, ``gt``, ``le``, ``lt``, ``multiple_of``, ``alias`` (name in JSON) as in `pydantic.Field`.
 
     Returns
     -------
@@ -54,7 +54,9 @@ class Method(BaseModel):
     words for menus), ``reference`` (DOI or URL of where the method comes from).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, ser_json_inf_nan="constants")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, ser_json_inf_nan="constants", populate_by_name=True
+    )
 
     family: ClassVar[str] = ""
     kind: ClassVar[str] = ""
@@ -154,7 +156,7 @@ class Method(BaseModel):
         dict
             ``coerce`` of the family restores an equal Method.
         """
-        return self.model_dump(mode="json", serialize_as_any=True)
+        return self.model_dump(mode="json", serialize_as_any=True, by_alias=True)
 
     def to_json(self, indent: int | None = None) -> str:
         """Settings as a JSON text.

@@ -147,6 +147,22 @@ class Stack:
         data = self.lazy()[(slice(None),) * place + (number,)]
         return self._without(place, data)
 
+    def frame_range(self, start: int, stop: int) -> "Stack":
+        """Some consecutive frames, lazily.
+
+        Parameters
+        ----------
+        start, stop : int
+            First frame and the one after the last.
+
+        Returns
+        -------
+        Stack
+            Same axes.
+        """
+        place = self.axes.index(self.frame_axis)
+        return replace(self, data=self.lazy()[(slice(None),) * place + (slice(start, stop),)])
+
     def frame(self, number: int, channel: int = 0) -> Frame:
         """Read one frame of one channel.
 

@@ -12,12 +12,12 @@ It equals OME-NGFF's ``displacements`` up to the place of the component axis. `c
 
 from napari_denoisereg.geometry.fields import compose, invert, jacobian, jacobian_determinant
 from napari_denoisereg.geometry.grid import Grid
+from napari_denoisereg.geometry.per_frame import PerFrame
 from napari_denoisereg.geometry.sampling import Interpolation, antialias, inside, sample, smooth
 from napari_denoisereg.geometry.transform import (
     Affine,
     Displacement,
     Identity,
-    PerFrame,
     Sequential,
     Transform,
     Translation,

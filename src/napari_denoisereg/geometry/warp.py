@@ -56,14 +56,14 @@ def warp(
     return warped.reshape(*image.shape[: image.ndim - moving.ndim], *fixed.shape)
 
 
-def resample(image: Tensor, old: Grid, new: Grid, interpolation: Interpolation = "linear") -> Tensor:
+def resample(image: Tensor, grid: Grid, onto: Grid, interpolation: Interpolation = "linear") -> Tensor:
     """Bring an image to another grid over the same world, smoothing where it shrinks; edges are repeated.
 
     Parameters
     ----------
     image : Tensor
-        ``(B, C, *old.shape)``, floating.
-    old, new : Grid
+        ``(B, C, *grid.shape)``, floating.
+    grid, onto : Grid
         From where, to where.
     interpolation : {"linear", "cubic", "nearest"}
         See `sample`.
@@ -71,13 +71,13 @@ def resample(image: Tensor, old: Grid, new: Grid, interpolation: Interpolation =
     Returns
     -------
     Tensor
-        ``(B, C, *new.shape)``.
+        ``(B, C, *onto.shape)``.
     """
-    if old == new:
+    if grid == onto:
         return image
     if interpolation != "nearest":
-        image = antialias(image, [n / o for n, o in zip(new.spacing, old.spacing, strict=True)])
-    index = old.to_index(new.points(image.device)).unsqueeze(0)
+        image = antialias(image, [large / small for large, small in zip(onto.spacing, grid.spacing, strict=True)])
+    index = grid.to_index(onto.points(image.device)).unsqueeze(0)
     return sample(image, index, interpolation=interpolation, outside="edge")
 
 

@@ -60,7 +60,9 @@ class DenoiseReg(Registrar, kind="denoisereg"):
     reach: int = setting(4, "Training pairs are at most so many frames apart.", ge=1, le=1000, advanced=True)
     batch: int = setting(4, "Pairs per iteration.", ge=1, le=64, advanced=True)
     patch: int = setting(64, "Side of full-resolution patches.", unit="px", ge=16, le=1024, multiple_of=8, advanced=True)
-    learning_rate: float = setting(1e-4, "Step size of Adam.", gt=0, le=0.1, advanced=True)
+    learning_rate: float = setting(
+        1e-3, "Step size of Adam; the paper takes 1e-4 and 300 000 iterations.", gt=0, le=0.1, advanced=True
+    )
     masked: float = setting(0.02, "Share of voxels hidden.", gt=0, le=0.5, advanced=True)
     radius: int = setting(2, "Hidden voxels take a value from at most so far away.", unit="px", ge=1, le=10, advanced=True)
     augmentation: float = setting(0.3, "Chance that an image is turned and stretched.", ge=0, le=1, advanced=True)
@@ -84,7 +86,7 @@ class DenoiseReg(Registrar, kind="denoisereg"):
         pool = FramePool(stacks, seed=self.seed)
         network = self._network(pool.ndim, start).to(device)
         random = devices.generator(self.seed, device)
-        keeper = _Best(self, network, stacks, score or _proxy(self, FramePool(stacks, seed=self.seed + 1), device))
+        keeper = _Best(self, network, stacks, score or self._proxy(FramePool(stacks, seed=self.seed + 1), device))
 
         def loss(_: int) -> Tensor:
             network.train()
@@ -152,13 +154,11 @@ class DenoiseReg(Registrar, kind="denoisereg"):
         with torch.inference_mode(), devices.autocast(pair[0].device):
             predicted = network.predict(*(pad_to_multiple(image, stride) for image in shrunk))
         predicted = to_world(predicted.double().cpu(), small)
-        if known is not None:
-            # A start says where the images are about; the network's prediction is then only an alternative to it.
-            starts = [known, predicted]
-        else:
-            starts = [as_weights([Identity(grid.ndim)] * len(predicted)), predicted]
         if self.refinement == 0:
             return predicted if known is None else known
+        # A start says where the images are about; the network's prediction is an alternative to it.
+        identity = as_weights([Identity(grid.ndim)] * len(predicted))
+        starts = [identity if known is None else known, predicted]
         levels = self._denoised_levels(network, pair, grid)
         results = [descend(levels, begin, "affine", iterations=self.refinement) for begin in starts]
         weights = torch.stack([result[0] for result in results])
@@ -185,6 +185,18 @@ class DenoiseReg(Registrar, kind="denoisereg"):
         hidden: Masked = hide(noisy, share=self.masked, radius=self.radius, generator=random)
         with devices.autocast(noisy.device):
             return blind_spot_loss(network.denoiser(hidden.image).float(), noisy, hidden.mask)
+
+    def _proxy(self, pool: FramePool, device: torch.device | str) -> Score:
+        """Eq. 4 on fixed pairs with fixed hidden voxels, in evaluation mode."""
+        pairs = [self._pair(pool, device) for _ in range(8)]
+
+        def score(model: Model) -> float:
+            network = self._network(pool.ndim, model).to(device).eval()
+            random = devices.generator(self.seed, device)
+            with torch.inference_mode():
+                return sum(float(self._joint(network, pair, random)) for pair in pairs) / len(pairs)
+
+        return score
 
     def _network(self, ndim: int, start: Model | None) -> DenoiseRegNet:
         with devices.seeded(self.seed):
@@ -225,19 +237,6 @@ class _Best:
         weights = {name: value.detach().cpu().clone() for name, value in self._network.state_dict().items()}
         more = {"trained_on": self._names, **provenance}
         return Model(self._method, weights, self._network.denoiser.ndim, self._statistics, more)
-
-
-def _proxy(method: DenoiseReg, pool: FramePool, device: torch.device | str) -> Score:
-    """Eq. 4 on fixed pairs with fixed hidden voxels, in evaluation mode."""
-    pairs = [method._pair(pool, device) for _ in range(8)]
-
-    def score(model: Model) -> float:
-        network = method._network(pool.ndim, model).to(device).eval()
-        random = devices.generator(method.seed, device)
-        with torch.inference_mode():
-            return sum(float(method._joint(network, pair, random)) for pair in pairs) / len(pairs)
-
-    return score
 
 
 def _standardised(pair: Pair, grid: Grid, size: int) -> tuple[Pair, Grid]:

@@ -207,7 +207,7 @@ def _descend_level(
         damping = torch.where(better, damping / 5, damping * 10).clamp(1e-6, 1e6)
         keep = better.to(one.device).reshape(-1, *(1,) * (one.ndim - 1))
         one, two, valid = (
-            torch.where(keep, new, old) for new, old in ((one_trial, one), (two_trial, two), (valid_trial, valid))
+            torch.where(keep, after, before) for after, before in ((one_trial, one), (two_trial, two), (valid_trial, valid))
         )
         active &= (moved > tolerance) & (damping < 1e5)
         if not bool(active.any()):

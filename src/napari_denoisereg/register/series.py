@@ -121,8 +121,8 @@ class Combined(Series, kind="combined"):
         refined = yield from portion(refine, 0.5, 1.0, "to the first frame")
         before, after = (similarity_to_first(task.stack, each, task.device) for each in (chained, refined))
         chosen = [
-            new if gain > self.least_gain else old
-            for old, new, gain in zip(chained, refined, (after - before).tolist(), strict=True)
+            fine if gain > self.least_gain else rough
+            for rough, fine, gain in zip(chained, refined, (after - before).tolist(), strict=True)
         ]
         return PerFrame([Identity(task.stack.grid.ndim), *chosen[1:]])
 

@@ -1,0 +1,336 @@
+"""Pipeline: an ordered recipe of Methods. JSON in, `Result` out; and the functions behind the front door.
+
+Transforms are estimated on the denoised movie and applied to the raw one in one interpolation.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_denoisereg import device as devices
+from napari_denoisereg.checks import inspect
+from napari_denoisereg.denoise import Denoiser
+from napari_denoisereg.denoise.stacks import denoise_stack, each_channel
+from napari_denoisereg.evaluation.keypoints import KeypointError, Keypoints, registration_error
+from napari_denoisereg.geometry import Grid, PerFrame
+from napari_denoisereg.method import Method, setting
+from napari_denoisereg.model import Model
+from napari_denoisereg.register import Registrar, Registration, Series
+from napari_denoisereg.register.registrar import Score
+from napari_denoisereg.register.series import Combined
+from napari_denoisereg.register.stacks import register_stack, train
+from napari_denoisereg.stack import Stack
+from napari_denoisereg.steps import Steps, finish, portion
+
+FAMILIES: tuple[type[Method], ...] = (Denoiser, Registrar)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a recipe made.
+
+    Parameters
+    ----------
+    recipe : Pipeline
+        What was run.
+    denoised : Stack, optional
+        Same place as the input, float32.
+    registration : Registration, optional
+        One transform per frame.
+    aligned : Stack, optional
+        The raw input warped once, lazily; dtype of the input.
+    models : tuple of Model
+        Those trained or used.
+    report : KeypointError, optional
+        Where keypoints were given.
+    """
+
+    recipe: "Pipeline"
+    denoised: Stack | None = None
+    registration: Registration | None = None
+    aligned: Stack | None = None
+    models: tuple[Model, ...] = ()
+    report: KeypointError | None = None
+
+
+class Pipeline(Method, family="recipe"):
+    """Denoise, register, or both."""
+
+    reference: ClassVar[str] = ""
+
+    name: str = setting("custom", "Name of the recipe.")
+    description: str = setting("", "What it is good for, in one sentence.")
+    denoise: Denoiser | None = setting(None, "How to take the noise away; None leaves it.")
+    registrars: tuple[Registrar, ...] = setting(
+        (), "How to register, one after the other; each starts from what the last one found.", alias="register"
+    )
+    series: Series = setting(Combined(), "How pairs of frames become a registered stack.")
+    channel: int = setting(0, "Channel that registration looks at; its result is applied to all.", ge=0)
+
+    def run(
+        self,
+        stack: Stack,
+        *,
+        device: torch.device | str = "auto",
+        models: Sequence[Model] = (),
+        keypoints: Keypoints | None = None,
+    ) -> Steps[Result]:
+        """Run the recipe.
+
+        Parameters
+        ----------
+        stack : Stack
+            At least two frames.
+        device : torch.device or str
+            Where to compute.
+        models : sequence of Model
+            Trained models to use instead of training.
+        keypoints : Keypoints, optional
+            Judge models while training, and the result.
+
+        Returns
+        -------
+        Steps of Result
+            Nothing of the input is changed.
+
+        Raises
+        ------
+        ValueError, TypeError
+            When the stack or a model cannot be used; before any long work.
+        """
+        where = devices.choose(device) if isinstance(device, str) else device
+        yield from self._check(stack, models)
+        denoising = [model for model in models if isinstance(model.method, Denoiser)]
+        registering = [model for model in models if isinstance(model.method, Registrar)]
+        one = stack.channel(self.channel)
+        denoised, used = stack, tuple[Model, ...]()
+        if self.denoise is not None:
+            steps = denoise_stack(stack, self.denoise, models=denoising, device=where)
+            denoised, used = yield from portion(steps, 0.03, 0.5, "denoising")
+        score = keypoint_score(self.registrars, one, keypoints) if keypoints is not None else None
+        trained = yield from portion(
+            train(self.registrars, one, models=registering, device=where, score=score), 0.5, 0.75, "registration"
+        )
+        if self.denoise is None:
+            denoised = yield from portion(self._jointly(stack, trained, where), 0.75, 0.85, "denoising")
+        registration = yield from portion(
+            register_stack(
+                denoised.channel(self.channel), self.registrars, series=self.series, models=trained, device=where, noisy=one
+            ),
+            0.85 if trained else 0.5,
+            1.0,
+        )
+        return self._result(stack, denoised, registration, (*used, *trained), keypoints)
+
+    def preview(self, stack: Stack, frame: int, *, device: torch.device | str = "auto") -> Steps[NDArray[np.float32]]:
+        """Denoise one frame quickly, to see what to expect: methods that are trained get a few seconds.
+
+        Parameters
+        ----------
+        stack : Stack
+            The movie.
+        frame : int
+            Which frame.
+        device : torch.device or str
+            Where to compute.
+
+        Returns
+        -------
+        Steps of ndarray
+            ``(*spatial)``, float32, of the recipe's channel.
+
+        Raises
+        ------
+        ValueError
+            When nothing in the recipe denoises.
+        """
+        where = devices.choose(device) if isinstance(device, str) else device
+        if self.denoise is None:
+            raise ValueError("This recipe does not denoise, so there is nothing to preview; choose a denoiser.")
+        first = max(0, min(frame - 1, stack.n_frames - 3))
+        few = stack.channel(self.channel).frame_range(first, min(first + 3, stack.n_frames))
+        yield from portion(inspect(few, least_frames=1), 0.0, 0.05)
+        quick = self.denoise
+        if quick.is_trained and "seconds" in type(quick).model_fields:
+            quick = quick.model_copy(update={"seconds": 5.0})
+        denoised = yield from portion(quick.run(few, device=where), 0.05, 1.0)
+        return np.asarray(denoised.frame(frame - first), np.float32)
+
+    def _check(self, stack: Stack, models: Sequence[Model]) -> Steps[None]:
+        if self.denoise is None and not self.registrars:
+            raise ValueError("This recipe neither denoises nor registers; add a method.")
+        methods = [method for method in (self.denoise, *self.registrars) if method is not None]
+        for model in models:
+            user = next((method for method in methods if type(method) is type(model.method)), methods[0])
+            model.expect(type(user), stack.grid.ndim)
+        stack.channel(self.channel)
+        yield from portion(inspect(stack), 0.0, 0.03)
+
+    def _jointly(self, stack: Stack, models: Sequence[Model], device: torch.device) -> Steps[Stack]:
+        """Denoise with a registrar that does both, where the recipe has one."""
+        both = {each.kind: each for each in self.registrars if each.is_denoiser}
+        model = next((model for model in models if model.method.kind in both), None)
+        if model is None:
+            return stack
+        registrar = both[model.method.kind]
+        return (yield from each_channel(stack, lambda one, _: registrar.denoise(one, model=model, device=device)))
+
+    def _result(
+        self,
+        stack: Stack,
+        denoised: Stack,
+        registration: Registration,
+        models: tuple[Model, ...],
+        keypoints: Keypoints | None,
+    ) -> Result:
+        clean = None if denoised is stack else denoised
+        if not self.registrars:
+            return Result(self, clean, models=models)
+        error = None if keypoints is None else evaluate(keypoints, registration)
+        return Result(self, clean, registration, registration.warp(stack), models, error)
+
+
+def presets() -> dict[str, Pipeline]:
+    """The recipes that come with the project.
+
+    Returns
+    -------
+    dict of str to Pipeline
+        ``"fast"``, ``"balanced"``, ``"best"``; read from the JSON files beside this module.
+    """
+    folder = Path(__file__).parent / "recipes"
+    return {name: load_recipe(folder / f"{name}.json") for name in ("fast", "balanced", "best")}
+
+
+def load_recipe(recipe: str | Path | Mapping[str, Any] | Pipeline) -> Pipeline:
+    """Make a Pipeline of what a user may give.
+
+    Parameters
+    ----------
+    recipe : str, Path, mapping or Pipeline
+        The name of a preset, a JSON file, its content, or a Pipeline.
+
+    Returns
+    -------
+    Pipeline
+        The recipe.
+
+    Raises
+    ------
+    FileNotFoundError
+        When it is neither a preset nor a file.
+    ValueError
+        When the content is no recipe.
+    """
+    if isinstance(recipe, Pipeline):
+        return recipe
+    if isinstance(recipe, Mapping):
+        return Pipeline.model_validate(dict(recipe))
+    names = ("fast", "balanced", "best")
+    if str(recipe) in names:
+        return presets()[str(recipe)]
+    path = Path(recipe)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no recipe {str(recipe)!r}: give one of {', '.join(names)} or a JSON file.")
+    try:
+        return Pipeline.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ValueError(f"{path} is no recipe: {error}") from error
+
+
+def mappings(registration: Registration, grid: Grid) -> list[Callable[[NDArray[np.float64]], NDArray[np.float64]]]:
+    """Maps of moving pixels to fixed pixels, one per frame, as `registration_error` wants them.
+
+    Parameters
+    ----------
+    registration : Registration
+        Fixed to moving.
+    grid : Grid
+        To go between pixels and world.
+
+    Returns
+    -------
+    list of callable
+        Each maps ``(N, D)`` to ``(N, D)``.
+    """
+    spacing, origin = np.array(grid.spacing), np.array(grid.origin)
+
+    def back(frame: int) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+        inverse = registration.transforms[frame].inverse()
+
+        def mapping(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+            world = torch.from_numpy((pixels * spacing + origin).T.copy())
+            return (np.asarray(inverse(world).numpy().T, np.float64) - origin) / spacing
+
+        return mapping
+
+    return [back(frame) for frame in range(len(registration.transforms))]
+
+
+def evaluate(keypoints: Keypoints, registration: Registration | None = None) -> KeypointError:
+    """Registration error at keypoints, before and (with a registration) after: DenoiseReg eq. 5.
+
+    Parameters
+    ----------
+    keypoints : Keypoints
+        In pixels.
+    registration : Registration, optional
+        Fixed to moving.
+
+    Returns
+    -------
+    KeypointError
+        Per keypoint, frame and annotator, in pixels and world units.
+    """
+    if registration is None:
+        return registration_error(keypoints)
+    grid = registration.grid
+    unit = grid.units[-1]
+    return registration_error(keypoints, mappings(registration, grid), spacing=grid.spacing, unit=unit)
+
+
+def keypoint_score(registrars: Sequence[Registrar], stack: Stack, keypoints: Keypoints) -> Score | None:
+    """Judge a model by the keypoint error of its own prediction on validation frames.
+
+    A fifth of the frames that have keypoints, evenly spread and never the first, are validation frames; each is registered
+    to the first frame by the model without refinement where the registrar has that setting.
+
+    Parameters
+    ----------
+    registrars : sequence of Registrar
+        Of the recipe; the first that is trained is judged.
+    stack : Stack
+        Noisy frames, without channel axis.
+    keypoints : Keypoints
+        In pixels.
+
+    Returns
+    -------
+    callable or None
+        Maps a Model to pixels; None where there are no keypoints beyond the first frame.
+    """
+    judged = next((registrar for registrar in registrars if registrar.is_trained), None)
+    marked = sorted({int(frame) for frame in keypoints.frame} - {0})
+    if judged is None or not marked or 0 not in keypoints.frame:
+        return None
+    chosen = marked[:: max(1, min(5, len(marked) // 2))]
+    if "refinement" in type(judged).model_fields:
+        judged = judged.model_copy(update={"refinement": 0})
+    few = keypoints.where(np.isin(keypoints.frame, [0, *chosen]))
+
+    def score(model: Model) -> float:
+        grid = stack.grid
+        first = stack.tensor([0]).expand(len(chosen), *grid.shape)
+        found = finish(judged.align(first, stack.tensor(chosen), grid, model=model))
+        transforms = dict(zip(chosen, found, strict=True))
+        every = [transforms.get(frame, found[0]) for frame in range(stack.n_frames)]
+        result = evaluate(few, Registration(PerFrame(every), grid))
+        return float(np.nanmean(result.after[result.frame > 0]))
+
+    return score

@@ -1,0 +1,132 @@
+"""Register a whole stack: one registrar after the other, each starting from what the last one found."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_denoisereg.geometry import Identity, PerFrame
+from napari_denoisereg.model import Model
+from napari_denoisereg.register.registrar import Registrar, Score
+from napari_denoisereg.register.registration import Registration
+from napari_denoisereg.register.series import Combined, Series, Task, similarity_to_first
+from napari_denoisereg.stack import Stack
+from napari_denoisereg.steps import Steps, portion
+
+
+def train(
+    registrars: Sequence[Registrar],
+    stack: Stack,
+    *,
+    models: Sequence[Model] = (),
+    device: torch.device | str = "cpu",
+    score: Score | None = None,
+) -> Steps[tuple[Model, ...]]:
+    """Get a model for every registrar that needs one: a given one, or one trained on the stack.
+
+    Parameters
+    ----------
+    registrars : sequence of Registrar
+        Of a recipe.
+    stack : Stack
+        Noisy frames, without channel axis.
+    models : sequence of Model
+        Those there are.
+    device : torch.device or str
+        Where to train.
+    score : callable, optional
+        See `Registrar.fit`.
+
+    Returns
+    -------
+    Steps of tuple of Model
+        One per trained registrar, in order.
+
+    Raises
+    ------
+    ValueError
+        When a model belongs to no registrar of the recipe, or to another dimension.
+    """
+    trained = [registrar for registrar in registrars if registrar.is_trained]
+    strange = [model for model in models if type(model.method) not in {type(registrar) for registrar in trained}]
+    if strange:
+        wanted = [registrar.kind for registrar in registrars]
+        raise ValueError(f"A model of {strange[0].method.kind!r} was given, but the registrars are {wanted}.")
+    results = []
+    for number, registrar in enumerate(trained):
+        model = next((model for model in models if type(model.method) is type(registrar)), None)
+        if model is None:
+            steps = registrar.fit([stack], device=device, score=score)
+            model = yield from portion(steps, number / len(trained), (number + 1) / len(trained))
+        model.expect(type(registrar), stack.grid.ndim)
+        results.append(model)
+    return tuple(results)
+
+
+def register_stack(
+    stack: Stack,
+    registrars: Sequence[Registrar],
+    *,
+    series: Series | None = None,
+    models: Sequence[Model] = (),
+    device: torch.device | str = "cpu",
+    noisy: Stack | None = None,
+) -> Steps[Registration]:
+    """Register a stack to its first frame.
+
+    Parameters
+    ----------
+    stack : Stack
+        Frames to look at (denoised ones where there are any), without channel axis.
+    registrars : sequence of Registrar
+        The first gives the next its start.
+    series : Series, optional
+        How pairs become a stack; `Combined` by default.
+    models : sequence of Model
+        One for each registrar that is trained (see `train`).
+    device : torch.device or str
+        Where to compute.
+    noisy : Stack, optional
+        The frames before denoising, for registrars that denoise themselves.
+
+    Returns
+    -------
+    Steps of Registration
+        With quality and flagged frames.
+    """
+    transforms: PerFrame | None = None
+    where = torch.device(device)
+    for number, registrar in enumerate(registrars):
+        model = next((model for model in models if type(model.method) is type(registrar)), None)
+        frames = noisy if registrar.is_denoiser and noisy is not None else stack
+        task = Task(frames, registrar, model, transforms, where)
+        steps = (series or Combined()).run(task)
+        transforms = yield from portion(
+            steps, number / len(registrars), (number + 1) / len(registrars), f"registering ({registrar.kind})"
+        )
+    identity = PerFrame([Identity(stack.grid.ndim)] * stack.n_frames)
+    found = transforms or identity
+    before, after = (similarity_to_first(stack, each, where).numpy() for each in (identity, found))
+    step = {"register": [registrar.to_dict() for registrar in registrars], "series": (series or Combined()).to_dict()}
+    return Registration(found, stack.grid, {"before": before, "after": after}, flag(before, after), (*stack.history, step))
+
+
+def flag(before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[int, ...]:
+    """Frames that got worse, or that fit the first frame far less well than the others.
+
+    Parameters
+    ----------
+    before, after : ndarray
+        Correlation with the first frame, ``(T,)``.
+
+    Returns
+    -------
+    tuple of int
+        Frame numbers.
+    """
+    usual = float(np.median(after[1:]))
+    spread = 1.4826 * float(np.median(np.abs(after[1:] - usual)))
+    lost = after < min(usual - 6 * spread, usual - 0.2 * abs(usual))
+    worse = after < before - 0.02
+    return tuple(int(frame) for frame in np.flatnonzero(lost | worse) if frame > 0)
