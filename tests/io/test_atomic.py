@@ -1,5 +1,6 @@
 """Everything written is complete or not there."""
 
+import errno
 import os
 import shutil
 import signal
@@ -159,6 +160,15 @@ def test_folder_that_refuses_only_when_asked_is_refused(tmp_path: Path, monkeypa
         check_writable(tmp_path / "a.tif")
 
 
+def test_disk_without_room_for_a_single_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    with pytest.raises(OSError, match="free some space"):
+        check_writable(tmp_path / "a.tif")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_full_disk_is_refused_before_anything_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     class Untouched:
@@ -208,6 +218,14 @@ def test_parts_of_killed_runs_are_removed_a_day_later(tmp_path: Path) -> None:
     os.utime(other, (yesterday, yesterday))
     write(_stack(1), tmp_path / "a.tif")
     assert _inside(tmp_path) == sorted([recent.name, other.name, "a.tif"])
+
+
+def test_names_with_brackets_are_no_patterns(tmp_path: Path) -> None:
+    part = tmp_path / ".part-01234567-a1.tif"
+    part.write_bytes(b"half")
+    os.utime(part, (1, 1))
+    write(_stack(1), tmp_path / "a[1].tif")
+    assert _inside(tmp_path) == [part.name, "a[1].tif"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="rights of files are a matter of POSIX")

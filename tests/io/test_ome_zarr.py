@@ -219,6 +219,16 @@ def test_damaged_chunk_is_named_when_it_is_read(tmp_path: Path, version: str) ->
         stack.frame(1)
 
 
+@pytest.mark.parametrize("metadata", [{"axes": ["y", "x"]}, {"datasets": []}, {"datasets": [{"path": "deeper"}]}])
+def test_metadata_that_does_not_fit_is_refused(tmp_path: Path, metadata: dict) -> None:
+    path = write(Stack(_numbers((3, 6, 7)), "tyx"), tmp_path / "a.zarr", version="0.4")
+    group = zarr.open_group(path, mode="a")
+    group.create_group("deeper")
+    group.attrs["multiscales"] = [group.attrs["multiscales"][0] | metadata]
+    with pytest.raises(ValueError, match="no complete OME-Zarr image"):
+        read(path)
+
+
 def test_group_without_image_is_refused(tmp_path: Path) -> None:
     zarr.create_group(tmp_path / "a.zarr")
     with pytest.raises(ValueError, match="without an OME-Zarr image"):

@@ -75,7 +75,7 @@ def read(path: str | Path, *, axes: str | None = None, name: str | None = None) 
     keep = {axis: n for n, axis in enumerate(letters)}
     ordered = "".join(axis for axis in AXES if axis in letters)
     return Stack(
-        _lazy(array, source).transpose([keep[axis] for axis in ordered]),
+        _lazy(array, source).transpose(tuple(keep[axis] for axis in ordered)),
         ordered,
         spacing=tuple(place.spacing[keep[axis]] for axis in ordered),
         origin=tuple(place.origin[keep[axis]] for axis in ordered),
@@ -272,7 +272,7 @@ def _bare_array(array: Any, source: Path, axes: str | None, name: str | None) ->
     data = _lazy(array, source)
     ordered = "".join(axis for axis in AXES if axis in letters.lower())
     return Stack(
-        data.transpose([letters.lower().index(axis) for axis in ordered]), ordered, name=name or source.name.split(".")[0]
+        data.transpose(tuple(letters.lower().index(axis) for axis in ordered)), ordered, name=name or source.name.split(".")[0]
     )
 
 

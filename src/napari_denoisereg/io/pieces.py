@@ -1,6 +1,7 @@
 """Arrays that are read piece by piece when someone looks, and say so clearly when a piece cannot be read."""
 
 import math
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class Pieces:
         slices = _as_slices(index, self.shape)
         try:
             values = np.asarray(self._read(slices))
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, zlib.error) as error:
             where = tuple(part.start for part in slices)
             raise ValueError(
                 f"{self._path} cannot be read at index {where} ({type(error).__name__}: {error}); the file is damaged "
@@ -70,10 +71,9 @@ def lazy(pieces: Pieces, chunks: Sequence[int]) -> da.Array:
     dask.array.Array
         Nothing is read yet.
     """
-    # name=False: a file's content is not hashed; meta: nothing is read to learn the type.
-    return da.from_array(
-        pieces, chunks=tuple(chunks), name=False, asarray=False, meta=np.empty((0,) * pieces.ndim, pieces.dtype)
-    )
+    meta = np.empty((0,) * pieces.ndim, pieces.dtype)  # so that nothing is read to learn the type
+    # name=False: the file's content is not hashed; inline_array: a part of a frame is read as a part.
+    return da.from_array(pieces, chunks=tuple(chunks), name=False, asarray=False, inline_array=True, meta=meta)
 
 
 def n_bytes(shape: Sequence[int], dtype: Any) -> int:

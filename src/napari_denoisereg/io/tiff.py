@@ -7,6 +7,7 @@ everything else); pages are in the order t, z, c, so that Fiji shows both with t
 
 import itertools
 import os
+import re
 import threading
 import weakref
 from collections.abc import Iterator
@@ -66,7 +67,7 @@ def read(path: str | Path, *, axes: str | None = None, name: str | None = None) 
         number = max(range(len(file.series)), key=lambda each: file.series[each].size)  # not a thumbnail or label
         series = file.series[number]
         _refuse_colour(series, axes, source)
-        _check_pages(series, source)
+        _check_pages(file, series, source)
         calibration = read_calibration(file, number)
         reader: _Mapped | _Paged
         if series.dataoffset is not None and not series.is_multifile:
@@ -195,17 +196,22 @@ def _refuse_colour(series: tifffile.TiffPageSeries, axes: str | None, path: Path
         )
 
 
-def _check_pages(series: tifffile.TiffPageSeries, path: Path) -> None:
+def _check_pages(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> None:
     missing = sum(page is None for page in series.pages)
     if missing:
         raise ValueError(
             f"{path} lacks {missing} of its {len(series.pages)} planes (other files of the same OME-TIFF set?); "
             "put all files of the set into one folder."
         )
-    if series.dataoffset is not None and series.dataoffset + series.nbytes > path.stat().st_size:
+    first = file.pages.first
+    announced = re.search(r"^images=(\d+)$", first.description, re.MULTILINE) if file.is_imagej else None
+    # Above 4 GB ImageJ writes a directory for the first page only, the others just follow.
+    n_following = int(announced.group(1)) if announced and len(file.pages) == 1 and first.is_contiguous else 1
+    end = first.dataoffsets[0] + n_following * first.nbytes if first.is_contiguous else 0
+    if end > path.stat().st_size:
         raise ValueError(
-            f"{path} is cut off: its pixels should end at byte {series.dataoffset + series.nbytes}, but the file ends after "
-            f"{path.stat().st_size} bytes; copy or export it again."
+            f"{path} is cut off: its pixels should end at byte {end}, but the file ends after {path.stat().st_size} bytes; "
+            "copy or export it again."
         )
 
 
@@ -228,7 +234,7 @@ def _arranged(data: da.Array, series: tifffile.TiffPageSeries, axes: str | None,
             )
         shape = fitting[0]
     ordered = "".join(axis for axis in AXES if axis in letters)
-    return data.reshape(shape).transpose([letters.index(axis) for axis in ordered]), ordered
+    return data.reshape(shape).transpose(tuple(letters.index(axis) for axis in ordered)), ordered
 
 
 def _named(axes: str, shape: tuple[int, ...], path: Path) -> str:

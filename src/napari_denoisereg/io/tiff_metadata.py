@@ -165,7 +165,10 @@ def to_ome(stack: Stack) -> str:
 
 
 def _from_ome(text: str, index: int) -> Calibration:
-    images = [node for node in ET.fromstring(text) if _tag(node) == "Image"]
+    try:
+        images = [node for node in ET.fromstring(text) if _tag(node) == "Image"]
+    except ET.ParseError:  # The pixels are still good; without units nobody takes them for calibrated.
+        return Calibration()
     image = images[min(index, len(images) - 1)]
     pixels = next(node for node in image if _tag(node) == "Pixels")
     plane = next((node for node in pixels if _tag(node) == "Plane"), None)
