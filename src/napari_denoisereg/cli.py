@@ -1,0 +1,372 @@
+"""The command line: ``denoisereg run | denoise | register | train | apply | evaluate | demo | methods``.
+
+Every command is a small dataclass; the methods' settings are their own fields (`method.Method`), so nothing is declared twice.
+"""
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union
+
+import tyro
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+import napari_denoisereg as dr
+from napari_denoisereg import io, pipeline, results
+from napari_denoisereg.checks import inspect
+from napari_denoisereg.denoise import Denoiser
+from napari_denoisereg.device import choose
+from napari_denoisereg.evaluation.report import Report
+from napari_denoisereg.evaluation.synthetic import nuclei_movie
+from napari_denoisereg.geometry import PerFrame
+from napari_denoisereg.method import Method
+from napari_denoisereg.model import Model
+from napari_denoisereg.model import load as load_model
+from napari_denoisereg.register import Registrar, Series
+from napari_denoisereg.steps import Steps, finish
+
+T = TypeVar("T")
+Place = tyro.conf.Positional[Path]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+def _choice(members: Iterable[type[Method]]) -> Any:
+    """A union of sub-commands, one per method."""
+    commands = [
+        Annotated[each, tyro.conf.subcommand(name=each.kind, description=(each.__doc__ or "").strip())] for each in members
+    ]
+    return Union[tuple(commands)]  # noqa: UP007 - made at run time
+
+
+METHODS: tuple[type[Denoiser] | type[Registrar], ...] = (*Denoiser.members().values(), *Registrar.members().values())
+DenoiserChoice: Any = _choice(each for each in METHODS if issubclass(each, Denoiser))
+RegistrarChoice: Any = _choice(each for each in METHODS if issubclass(each, Registrar))
+TrainedChoice: Any = _choice(each for each in METHODS if each.is_trained)
+
+
+@dataclass
+class Run:
+    """Denoise and register a movie by a recipe; transforms are found on the denoised movie and applied to the raw one."""
+
+    source: Place
+    """Movie or stack to read (.tif, .zarr)."""
+    target: Place
+    """Result to write (.zarr): denoised, aligned, transforms."""
+    recipe: str = "balanced"
+    """fast, balanced, best, or a JSON file."""
+    axes: str | None = None
+    """What the dimensions are, e.g. tyx; by default what the file says."""
+    device: Device = "auto"
+    """Where to compute."""
+    model: tuple[Path, ...] = ()
+    """Trained models to use instead of training."""
+    save_models: Path | None = None
+    """Folder to keep the trained models in."""
+    keypoints: Path | None = None
+    """CSV of keypoints: models are chosen by their error, and the result's is printed."""
+    overwrite: bool = False
+    """Replace an earlier result."""
+
+    def execute(self, console: Console) -> None:
+        """Do it."""
+        recipe = pipeline.load_recipe(self.recipe)
+        _execute(recipe, self, console)
+
+
+@dataclass
+class DenoiseStack:
+    """Denoise a movie by one method."""
+
+    source: Place
+    """Movie or stack to read (.tif, .zarr)."""
+    target: Place
+    """File to write (.ome.zarr, .tif)."""
+    method: DenoiserChoice
+    axes: str | None = None
+    """What the dimensions are, e.g. tyx; by default what the file says."""
+    device: Device = "auto"
+    """Where to compute."""
+    model: Path | None = None
+    """Trained model to use instead of training."""
+    overwrite: bool = False
+    """Replace an earlier result."""
+
+    def execute(self, console: Console) -> None:
+        """Do it."""
+        stack = io.read(self.source, axes=self.axes)
+        io.check_writable(self.target, results.expected_bytes(stack), overwrite=self.overwrite)
+        models = [] if self.model is None else [load_model(self.model, pipeline.FAMILIES)]
+        steps = pipeline.Pipeline(denoise=self.method).run(stack, device=self.device, models=models)
+        denoised = _with_bar(steps, console).denoised
+        assert denoised is not None
+        _with_bar(io.write_steps(denoised, self.target, overwrite=self.overwrite), console)
+        console.print(f"Wrote {self.target}")
+
+
+@dataclass
+class RegisterStack:
+    """Register every frame of a movie to the first by one method."""
+
+    source: Place
+    """Movie or stack to read (.tif, .zarr)."""
+    target: Place
+    """Result to write (.zarr): aligned, transforms."""
+    method: RegistrarChoice
+    axes: str | None = None
+    """What the dimensions are, e.g. tyx; by default what the file says."""
+    series: str = "combined"
+    """How pairs become a stack: combined, to_first or to_previous."""
+    channel: int = 0
+    """Channel to look at; the result is applied to all."""
+    device: Device = "auto"
+    """Where to compute."""
+    model: tuple[Path, ...] = ()
+    """Trained model to use instead of training."""
+    save_models: Path | None = None
+    """Folder to keep the trained models in."""
+    keypoints: Path | None = None
+    """CSV of keypoints: models are chosen by their error, and the result's is printed."""
+    overwrite: bool = False
+    """Replace an earlier result."""
+
+    def execute(self, console: Console) -> None:
+        """Do it."""
+        recipe = pipeline.Pipeline(registrars=(self.method,), series=Series.coerce(self.series), channel=self.channel)
+        _execute(recipe, self, console)
+
+
+@dataclass
+class Train:
+    """Train a method on one or more movies and save the model."""
+
+    method: TrainedChoice
+    sources: tyro.conf.Positional[tuple[Path, ...]]
+    """Movies or stacks to read."""
+    output: Path
+    """Model file to write (.safetensors)."""
+    axes: str | None = None
+    """What the dimensions are, e.g. tyx; by default what the files say."""
+    channel: int = 0
+    """Channel to train on."""
+    start: Path | None = None
+    """Model to start from (fine-tuning)."""
+    device: Device = "auto"
+    """Where to compute."""
+    overwrite: bool = False
+    """Replace an earlier model."""
+
+    def execute(self, console: Console) -> None:
+        """Do it."""
+        if not self.sources:
+            raise ValueError("Expected at least one movie to train on; name its file after the method.")
+        io.check_writable(self.output, 10_000_000, overwrite=self.overwrite)
+        start = None if self.start is None else load_model(self.start, pipeline.FAMILIES)
+        stacks = [io.read(source, axes=self.axes).channel(self.channel) for source in self.sources]
+        for stack in stacks:
+            if start is not None:
+                start.expect(type(self.method), stack.grid.ndim)
+            _with_bar(inspect(stack), console)
+        model = _with_bar(self.method.fit(stacks, start=start, device=choose(self.device)), console)
+        model.save(self.output)
+        console.print(f"Wrote {self.output} ({model.provenance['iterations']} iterations)")
+
+
+@dataclass
+class Apply:
+    """Apply the transforms of a registration to another movie of the same frames: another channel, or labels."""
+
+    transforms: Place
+    """Result of register or run, or a transforms file."""
+    source: Place
+    """Movie or stack to align."""
+    target: Place
+    """File to write (.ome.zarr, .tif)."""
+    axes: str | None = None
+    """What the dimensions are, e.g. tyx; by default what the file says."""
+    interpolation: Literal["linear", "cubic", "nearest"] = "linear"
+    """nearest for labels."""
+    inverse: bool = False
+    """Apply the inverse transforms."""
+    overwrite: bool = False
+    """Replace an earlier result."""
+
+    def execute(self, console: Console) -> None:
+        """Do it."""
+        registration = results.read_registration(self.transforms)
+        stack = io.read(self.source, axes=self.axes)
+        chosen = registration.inverse() if self.inverse else registration
+        aligned = chosen.warp(stack, interpolation=self.interpolation)
+        _with_bar(io.write_steps(aligned, self.target, overwrite=self.overwrite), console)
+        console.print(f"Wrote {self.target}")
+
+
+@dataclass
+class Evaluate:
+    """Registration error at keypoints, before and after (DenoiseReg eq. 5)."""
+
+    keypoints: Path
+    """CSV of keypoints in pixels."""
+    transforms: Path | None = None
+    """Result of register or run, or a transforms file."""
+    report: Path | None = None
+    """Write a report (.html, .csv, .json, .txt)."""
+    by: tuple[Literal["frame", "id", "annotator", "kind"], ...] = ("annotator",)
+    """Rows of the table."""
+
+    def execute(self, console: Console) -> None:
+        """Do it."""
+        points = io.read_keypoints(self.keypoints)
+        registration = None if self.transforms is None else results.read_registration(self.transforms)
+        report = Report(pipeline.evaluate(points, registration), title=f"Registration error: {self.keypoints.name}")
+        console.print(report.text(*self.by), highlight=False, soft_wrap=True)
+        if self.report is not None:
+            report.write(self.report)
+            console.print(f"Wrote {self.report}")
+
+
+@dataclass
+class Demo:
+    """Make a sample movie, denoise and register it, and print the error at its keypoints before and after."""
+
+    folder: Path = Path("demo-output")
+    """Where to write the result, a displacement field and a picture."""
+    recipe: str = "balanced"
+    """fast, balanced, best, or a JSON file."""
+    seed: int = 0
+    """Another number, another movie."""
+
+    def execute(self, console: Console) -> None:
+        """Do it."""
+        recipe = pipeline.load_recipe(self.recipe)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        console.print("Making a movie of a nucleus: 12 frames of 256 x 256, 20 dB, turning, drifting and deforming ...")
+        movie = nuclei_movie("easy", seed=self.seed, shape=(256, 256), n_frames=12, spacing=(0.2, 0.2))
+        spacing = {"spacing": (60.0, 0.2, 0.2), "units": ("second", "micrometer", "micrometer")}
+        stack = dr.Stack(movie.noisy, axes="tyx", name="nucleus", **spacing)  # type: ignore[arg-type]
+        io.write(stack, self.folder / "nucleus.ome.tif", overwrite=True)
+        io.write_keypoints(movie.keypoints, self.folder / "keypoints.csv", overwrite=True)
+        result = _with_bar(recipe.run(stack, device="auto", keypoints=movie.keypoints), console)
+        _with_bar(results.write_result(result, self.folder / "result.zarr", overwrite=True), console)
+        assert result.registration is not None
+        assert result.report is not None
+        last = PerFrame([result.registration.transforms[-1].to_displacement(stack.grid)])
+        io.write_transforms(last, self.folder / "displacement_last_frame.zarr", grid=stack.grid, overwrite=True)
+        report = Report(result.report, title=f"Sample movie, recipe {recipe.name}")
+        report.write(self.folder / "error.html")
+        results.write_overview(stack, result, self.folder / "overview.png")
+        _print_error(report, console)
+        console.print(f"Wrote {', '.join(sorted(path.name for path in self.folder.iterdir()))} in {self.folder}")
+        console.print(f"Look at {self.folder / 'overview.png'} and {self.folder / 'error.html'}")
+
+
+@dataclass
+class Methods:
+    """List the methods."""
+
+    family: Literal["all", "denoiser", "registrar", "series", "similarity"] = field(default="all")
+    """Which of them."""
+
+    def execute(self, console: Console) -> None:
+        """Do it."""
+        table = Table("family", "kind", "what it does", "trained")
+        table.add_column("reference", no_wrap=True)
+        for row in dr.methods():
+            if self.family in ("all", row["family"]):
+                trained = "yes" if row["trained"] else ""
+                table.add_row(row["family"], row["kind"], row["title"], trained, row["reference"])
+        console.print(table)
+
+
+Command = Union[  # noqa: UP007
+    Annotated[Run, tyro.conf.subcommand("run")],
+    Annotated[DenoiseStack, tyro.conf.subcommand("denoise")],
+    Annotated[RegisterStack, tyro.conf.subcommand("register")],
+    Annotated[tyro.conf.ConsolidateSubcommandArgs[Train], tyro.conf.subcommand("train")],,  # type: ignore[type-arg]
+    Annotated[Apply, tyro.conf.subcommand("apply")],
+    Annotated[Evaluate, tyro.conf.subcommand("evaluate")],
+    Annotated[Demo, tyro.conf.subcommand("demo")],
+    Annotated[Methods, tyro.conf.subcommand("methods")],
+]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Words after the program's name; the process's own by default.
+
+    Returns
+    -------
+    int
+        0 when all went well, 1 for an error in what was asked (told on standard error), 130 after Ctrl-C.
+    """
+    console, errors = Console(), Console(stderr=True)
+    try:
+        command: Any = tyro.cli(
+            Command,
+            prog="denoisereg",
+            description="Denoise and register microscopy time-lapses and section stacks.",
+            args=None if arguments is None else list(arguments),
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+        )
+        command.execute(console)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'setting'}: {each['msg']}" for each in error.errors())
+        errors.print(f"[bold red]Error:[/] {problems}", highlight=False)
+        return 1
+    except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
+        errors.print("[bold red]Error:[/]", str(error), highlight=False)
+        return 1
+    except KeyboardInterrupt:
+        errors.print("Stopped; nothing was written.")
+        return 130
+    return 0
+
+
+def _execute(recipe: pipeline.Pipeline, command: "Run | RegisterStack", console: Console) -> None:
+    """Read, check the output, run a recipe and write its result."""
+    stack = io.read(command.source, axes=command.axes)
+    io.check_writable(command.target, results.expected_bytes(stack), overwrite=command.overwrite)
+    models = [load_model(path, pipeline.FAMILIES) for path in command.model]
+    points = None if command.keypoints is None else io.read_keypoints(command.keypoints)
+    steps = recipe.run(stack, device=command.device, models=models, keypoints=points)
+    result = _with_bar(steps, console)
+    _with_bar(results.write_result(result, command.target, overwrite=command.overwrite), console)
+    if command.save_models is not None:
+        _save(result.models, command.save_models, console)
+    if result.registration is not None and result.registration.flagged:
+        frames = ", ".join(str(frame) for frame in result.registration.flagged)
+        console.print(f"[bold yellow]Look at frames {frames}:[/] they fit the first frame worse than the others.")
+    if result.report is not None:
+        _print_error(Report(result.report, title=recipe.name), console)
+    console.print(f"Wrote {command.target}")
+
+
+def _save(models: Sequence[Model], folder: Path, console: Console) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, model in enumerate(models):
+        path = folder / f"{model.method.kind}-{number}.safetensors"
+        model.save(path)
+        console.print(f"Wrote {path}")
+
+
+def _print_error(report: Report, console: Console) -> None:
+    console.print(report.text(), highlight=False, soft_wrap=True)
+
+
+def _with_bar(steps: Steps[T], console: Console) -> T:
+    """Run Steps with a bar and the time left; Ctrl-C closes them."""
+    columns = (TextColumn("{task.description:<34}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+        return finish(steps, lambda now: bar.update(task, completed=now.fraction, description=now.stage[:34]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""Results on disk: what ``denoisereg run`` and ``register`` write, and the picture that sums it up.
+
+``OUT.zarr`` is one zarr group with an OME-Zarr image per result (``denoised``, ``aligned``) and ``transforms`` beside them
+(see `io.transforms`). It is made beside its place and moved there at the end: a killed run leaves the old or the complete new
+one.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from napari_denoisereg.io import ome_zarr, transforms_zarr
+from napari_denoisereg.io.atomic import check_writable, find, replacing
+from napari_denoisereg.io.transforms import read_transforms
+from napari_denoisereg.pipeline import Result
+from napari_denoisereg.register import Registration
+from napari_denoisereg.stack import Stack
+from napari_denoisereg.steps import Steps, portion
+
+TRANSFORMS = "transforms"
+
+
+def expected_bytes(stack: Stack) -> int:
+    """Room a result needs at most, uncompressed: the aligned stack and a float32 denoised one.
+
+    Parameters
+    ----------
+    stack : Stack
+        The input.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
+    voxels = int(np.prod(stack.shape))
+    return voxels * (4 + stack.dtype.itemsize)
+
+
+def write_result(result: Result, path: str | Path, *, overwrite: bool = False) -> Steps[Path]:
+    """Write images and transforms into one zarr.
+
+    Parameters
+    ----------
+    result : Result
+        What a recipe made.
+    path : str or Path
+        ``OUT.zarr``.
+    overwrite : bool
+        Whether an earlier result may be replaced.
+
+    Returns
+    -------
+    Steps of Path
+        Closing it leaves nothing behind.
+
+    Raises
+    ------
+    OSError
+        When the place cannot be written to or is full; see `io.check_writable`.
+    """
+    target = Path(path)
+    images = {"denoised": result.denoised, "aligned": result.aligned}
+    present = {name: image for name, image in images.items() if image is not None}
+    check_writable(target, sum(int(np.prod(i.shape)) * i.dtype.itemsize for i in present.values()), overwrite=overwrite)
+    with replacing(target, overwrite=overwrite) as part:
+        group = zarr.create_group(part, zarr_format=3)
+        group.attrs["napari-denoisereg"] = {"recipe": result.recipe.to_dict()}
+        for number, (name, image) in enumerate(present.items()):
+            steps = ome_zarr.write_into(image, part / name)
+            yield from portion(steps, number / len(present), (number + 1) / len(present))
+        if result.registration is not None:
+            transforms_zarr.write(result.registration.transforms, part / TRANSFORMS, result.registration.grid)
+    return target
+
+
+def read_registration(path: str | Path) -> Registration:
+    """Read the transforms of a result, or of any transforms file.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``OUT.zarr`` of `write_result`, or what `io.write_transforms` wrote.
+
+    Returns
+    -------
+    Registration
+        Without quality.
+    """
+    place = Path(path)
+    if place.is_dir() or not place.suffix:
+        inner = find(place) / TRANSFORMS
+        place = inner if inner.is_dir() else place
+    transforms, grid = read_transforms(place)
+    return Registration(transforms, grid)
+
+
+def write_overview(stack: Stack, result: Result, path: str | Path, *, frame: int = -1) -> Path:
+    """A picture a person can look at: noisy and denoised frame, and the overlay with the first frame before and after.
+
+    Overlays show the first frame in green and the other in magenta: what is white fits.
+
+    Parameters
+    ----------
+    stack : Stack
+        The input.
+    result : Result
+        What a recipe made.
+    path : str or Path
+        A ``.png``.
+    frame : int
+        Which frame; the last by default.
+
+    Returns
+    -------
+    Path
+        The picture.
+    """
+    number = frame % stack.n_frames
+    shown = result.denoised if result.denoised is not None else stack
+    first, noisy, clean = _plane(shown, 0), _plane(stack, number), _plane(shown, number)
+    panels = {f"frame {number + 1}, as recorded": _grey(noisy), "denoised": _grey(clean)}
+    if result.registration is not None:
+        aligned = result.registration.warp(shown)
+        panels["before (green: frame 1)"] = _overlay(first, clean)
+        panels["after registration"] = _overlay(first, _plane(aligned, number))
+    target = Path(path)
+    with replacing(target, overwrite=True) as part:
+        _side_by_side(panels).save(part, format="PNG")
+    return target
+
+
+def _plane(stack: Stack, frame: int) -> NDArray[np.float64]:
+    image = stack.frame(frame).astype(np.float64)
+    return image[len(image) // 2] if image.ndim == 3 else image
+
+
+def _scaled(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    low, high = np.percentile(image, [1, 99.8])
+    return np.clip((image - low) / max(high - low, 1e-12), 0, 1)
+
+
+def _grey(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.repeat(_scaled(image)[..., None], 3, axis=2)
+
+
+def _overlay(fixed: NDArray[np.float64], moving: NDArray[np.float64]) -> NDArray[np.float64]:
+    green, magenta = _scaled(fixed), _scaled(moving)
+    return np.stack([magenta, green, magenta], axis=-1)
+
+
+def _side_by_side(panels: dict[str, NDArray[np.float64]], *, side: int = 360, gap: int = 8, line: int = 22) -> Image.Image:
+    pictures = []
+    for values in panels.values():
+        picture = Image.fromarray((values * 255).round().astype(np.uint8))
+        factor = side / max(picture.size)
+        size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+        pictures.append(picture.resize(size, Image.Resampling.BICUBIC))
+    width = sum(picture.width + gap for picture in pictures) + gap
+    sheet = Image.new("RGB", (width, max(picture.height for picture in pictures) + line + gap), "white")
+    pen, left = ImageDraw.Draw(sheet), gap
+    for title, picture in zip(panels, pictures, strict=True):
+        pen.text((left, 5), title, fill="black")
+        sheet.paste(picture, (left, line))
+        left += picture.width + gap
+    return sheet
