@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Layer
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -26,9 +26,17 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_denoisereg.widgets.denoise_register_job import Engine, Outcome, doubts, load_engine, run_recipe, summary
+from napari_denoisereg.widgets.denoise_register_job import (
+    Engine,
+    Outcome,
+    denoises,
+    doubts,
+    load_engine,
+    run_recipe,
+    summary,
+    without_parts,
+)
 from napari_denoisereg.widgets.editors import calm
-from napari_denoisereg.widgets.form import section
 from napari_denoisereg.widgets.layers import (
     Look,
     arrow_layer_data,
@@ -37,7 +45,8 @@ from napari_denoisereg.widgets.layers import (
 )
 from napari_denoisereg.widgets.recipe_form import RecipeForm
 from napari_denoisereg.widgets.runner import Runner, report
-from napari_denoisereg.widgets.source_form import SourceForm, wrapped_label
+from napari_denoisereg.widgets.section import Section
+from napari_denoisereg.widgets.source_form import SourceForm, row_label, wrapped_label
 
 if TYPE_CHECKING:
     import napari
@@ -45,12 +54,10 @@ if TYPE_CHECKING:
     from napari_denoisereg.pipeline import Pipeline
 
 CUSTOM = "custom"
-ABOUT_RECIPES = {
-    "fast": "A first look in well under a minute for a small movie.",
-    "balanced": "A good result in a few minutes. Start here.",
-    "best": "The most careful one; takes several times longer than balanced.",
-    CUSTOM: "Your own settings, under Advanced.",
-}
+ABOUT_CUSTOM = "Your own settings, under Advanced."
+ABOUT_RUN = "Work on the whole layer. You can go on using napari; Cancel leaves everything as it was."
+ABOUT_PREVIEW = "Denoise the frame in view only, quickly, to see what the recipe does."
+WHOLE_MOVIE_ONLY = "This recipe denoises and registers with one network, which has to see the whole movie first: press Run."
 DEVICE_NAMES = {"auto": "Automatic", "cpu": "Processor (CPU)", "cuda": "Graphics card (CUDA)", "mps": "Graphics card (Apple)"}
 
 
@@ -94,11 +101,9 @@ class DenoiseRegisterDock(QWidget):
         self._advanced_page = QWidget()
         self._advanced_layout = QVBoxLayout(self._advanced_page)
         self._advanced_layout.setContentsMargins(0, 0, 0, 0)
-        self._advanced = section("Advanced", self._advanced_page)
+        self._advanced = Section("Advanced", self._advanced_page)
         self._show_frame = QPushButton("Preview this frame")
-        self._show_frame.setToolTip("Denoise the frame in view only, quickly, to see what the recipe does.")
         self._run = QPushButton("Run")
-        self._run.setToolTip("Work on the whole layer. You can go on using napari; Cancel leaves everything as it was.")
         self._runner = Runner()
 
     def _lay_out(self) -> None:
@@ -108,14 +113,14 @@ class DenoiseRegisterDock(QWidget):
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         rows.addRow(self._source)
         rows.addRow(_line())
-        rows.addRow("Recipe", self._recipes)
+        rows.addRow(row_label("Recipe"), self._recipes)
         rows.addRow(self._about)
         parts = QHBoxLayout()
         parts.addWidget(self._denoise)
         parts.addWidget(self._register)
         parts.addStretch(1)
         rows.addRow(parts)
-        rows.addRow("Compute on", self._device)
+        rows.addRow(row_label("Device"), self._device)
         rows.addRow(self._advanced)
         area = QScrollArea()
         area.setWidget(page)
@@ -162,14 +167,11 @@ class DenoiseRegisterDock(QWidget):
         if self._recipe is None:
             raise ValueError("The engine is still loading; wait a moment.")
         recipe = self._recipe if self._form is None else self._form.value()
-        off: dict[str, Any] = {"channel": self._source.channel()}
-        if not self._denoise.isChecked():
-            off["denoise"] = None
-        if not self._register.isChecked():
-            off["registrars"] = ()
-        if "denoise" in off and "registrars" in off:
-            raise ValueError("Nothing to do: switch on Denoise, Register or both.")
-        return recipe.model_copy(update={"name": str(self._recipes.currentData()), **off})
+        wanted = without_parts(recipe, denoise=self._denoise.isChecked(), register=self._register.isChecked())
+        changes: dict[str, Any] = {"channel": self._source.channel(), "name": str(self._recipes.currentData())}
+        if changes["name"] == CUSTOM:
+            changes["description"] = ""
+        return wanted.model_copy(update=changes)
 
     def set_value(self, recipe: Pipeline) -> None:
         """Show a recipe.
@@ -184,8 +186,8 @@ class DenoiseRegisterDock(QWidget):
         self._recipes.blockSignals(True)
         self._recipes.setCurrentIndex(place if place >= 0 else self._recipes.count() - 1)
         self._recipes.blockSignals(False)
-        self._about.setText(ABOUT_RECIPES.get(str(self._recipes.currentData()), ""))
-        self._denoise.setChecked(recipe.denoise is not None)
+        self._about.setText(recipe.description or ABOUT_CUSTOM)
+        self._denoise.setChecked(denoises(recipe))
         self._register.setChecked(bool(recipe.registrars))
         if self._form is not None:
             self._form.blockSignals(True)
@@ -210,7 +212,7 @@ class DenoiseRegisterDock(QWidget):
         if self._engine is not None and name in self._engine.presets:
             self.set_value(self._engine.presets[name])
             return
-        self._about.setText(ABOUT_RECIPES[CUSTOM])
+        self._about.setText(ABOUT_CUSTOM)
         self._advanced.expand(animate=False)
 
     def _on_parts_changed(self, _: bool = False) -> None:
@@ -229,7 +231,7 @@ class DenoiseRegisterDock(QWidget):
         self._recipes.blockSignals(True)
         self._recipes.setCurrentIndex(self._recipes.findData(CUSTOM))
         self._recipes.blockSignals(False)
-        self._about.setText(ABOUT_RECIPES[CUSTOM])
+        self._about.setText(ABOUT_CUSTOM)
         self._refresh_buttons()
 
     def _on_preview(self) -> None:
@@ -249,8 +251,10 @@ class DenoiseRegisterDock(QWidget):
         if stack is None or look is None:
             return
 
+        wanted = {"denoised": self._denoise.isChecked(), "registered": self._register.isChecked()}
+
         def show(outcome: Outcome) -> None:
-            self._show(outcome, look)
+            self._show(outcome, look, **wanted)
 
         steps = run_recipe(self.value(), stack, str(self._device.currentData()))
         self._runner.start(steps, f"Denoise and register {look.name}", show)
@@ -262,16 +266,16 @@ class DenoiseRegisterDock(QWidget):
         self._preview = self._add([data])[0]
         self._runner.say(f"Frame {number} denoised: switch the eye of layer {self._preview.name!r} on and off to compare.")
 
-    def _show(self, outcome: Outcome, look: Look) -> None:
+    def _show(self, outcome: Outcome, look: Look, *, denoised: bool, registered: bool) -> None:
         result, recipe = outcome.result, outcome.result.recipe
         data = []
-        if result.denoised is not None:
+        if denoised and result.denoised is not None:
             data.append(
                 image_layer_data(result.denoised, look, "denoised", recipe, channel=recipe.channel, limits=outcome.limits)
             )
-        if result.aligned is not None:
+        if registered and result.aligned is not None:
             data.append(image_layer_data(result.aligned, look, "aligned", recipe, channel=recipe.channel))
-        if outcome.arrows is not None:
+        if registered and outcome.arrows is not None:
             data.append(
                 arrow_layer_data(outcome.arrows, look, recipe, registration=result.registration, channel=recipe.channel)
             )
@@ -300,15 +304,18 @@ class DenoiseRegisterDock(QWidget):
 
     # ------------------------------------------------------------------------------------------ state
     def _refresh_buttons(self) -> None:
-        """Switch on what can be pressed now."""
+        """Switch on what can be pressed now, and say why the rest cannot."""
+        recipe, problem = None, ""
         try:
-            self.value()
-            is_valid = True
-        except ValueError:
-            is_valid = False
-        is_ready = is_valid and self._source.stack() is not None and not self._runner.is_running
+            recipe = self.value()
+        except ValueError as error:
+            problem = str(error)
+        is_ready = recipe is not None and self._source.stack() is not None and not self._runner.is_running
+        has_preview = recipe is not None and recipe.denoise is not None
         self._run.setEnabled(is_ready)
-        self._show_frame.setEnabled(is_ready and self._denoise.isChecked())
+        self._run.setToolTip(problem or ABOUT_RUN)
+        self._show_frame.setEnabled(is_ready and has_preview)
+        self._show_frame.setToolTip(problem or (ABOUT_PREVIEW if has_preview or recipe is None else WHOLE_MOVIE_ONLY))
 
     # ------------------------------------------------------------------------------------------ closing
     def close_down(self) -> None:
@@ -325,6 +332,10 @@ class DenoiseRegisterDock(QWidget):
             elif self._had_parent:
                 self.close_down()
         return bool(super().event(event))
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Width that napari gives the dock at first."""
+        return QSize(320, 640)
 
     def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802 - Qt's name
         """Stop work when the widget is closed."""

@@ -62,12 +62,61 @@ def load_engine() -> Steps[Engine]:
     yield Progress(0, 0, "loading the engine")
     import torch
 
-    from napari_denoisereg.pipeline import Pipeline
+    from napari_denoisereg.pipeline import presets
 
     there = ["auto", "cpu"]
     there += ["cuda"] if torch.cuda.is_available() else []
     there += ["mps"] if torch.backends.mps.is_available() else []
-    return Engine(Pipeline.presets(), tuple(there))
+    return Engine(presets(), tuple(there))
+
+
+def without_parts(recipe: Pipeline, *, denoise: bool, register: bool) -> Pipeline:
+    """A recipe of which only some parts are wanted.
+
+    Parameters
+    ----------
+    recipe : Pipeline
+        The whole recipe.
+    denoise, register : bool
+        Whether that part is wanted.
+
+    Returns
+    -------
+    Pipeline
+        A registrar that denoises as well stays when only its denoising is wanted: it is one network.
+
+    Raises
+    ------
+    ValueError
+        When nothing is left to do.
+    """
+    if not denoise and not register:
+        raise ValueError("Nothing to do: switch on Denoise, Register or both.")
+    kept: dict[str, Any] = {} if denoise else {"denoise": None}
+    if not register:
+        kept["registrars"] = tuple(each for each in recipe.registrars if each.is_denoiser) if recipe.denoise is None else ()
+    wanted = recipe.model_copy(update=kept)
+    if denoise and not denoises(wanted):
+        raise ValueError("This recipe has no denoiser: choose one under Advanced, or switch off Denoise.")
+    if register and not wanted.registrars:
+        raise ValueError("This recipe does not register: add a step under Advanced, or switch off Register.")
+    return wanted
+
+
+def denoises(recipe: Pipeline) -> bool:
+    """Whether a recipe makes denoised frames.
+
+    Parameters
+    ----------
+    recipe : Pipeline
+        Any.
+
+    Returns
+    -------
+    bool
+        Also true where a registrar denoises as well.
+    """
+    return recipe.denoise is not None or any(registrar.is_denoiser for registrar in recipe.registrars)
 
 
 def run_recipe(recipe: Pipeline, stack: Stack, device: str) -> Steps[Outcome]:
@@ -115,7 +164,7 @@ def summary(result: Result) -> str:
     """
     if result.registration is None:
         return "Done."
-    quality: dict[str, Any] = result.registration.quality
+    quality = result.registration.quality
     before, after = (float(np.nanmean(np.asarray(quality[key])[1:])) for key in ("before", "after"))
     return f"Done. Likeness to the first frame (correlation): {before:.2f} before, {after:.2f} after."
 

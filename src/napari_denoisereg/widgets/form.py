@@ -1,7 +1,7 @@
 """Method class to form: what a Method declares is what the user sees.
 
 Each field of the class becomes a row: its name in plain words with its unit, an editor that knows its bounds, its description
-as tooltip. Fields declared ``advanced`` wait behind *Advanced*. A field that holds a Method of a family becomes a choice of its
+as tooltip. Fields declared ``advanced`` wait behind *More settings*. A field that holds a Method becomes a choice of its
 members with the chosen member's own form below; a tuple of them a list of such choices.
 
 Every form is a value: `value` makes the Method, `set_value` shows one, ``changed`` says that the user did something. What is
@@ -27,10 +27,12 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 from napari_denoisereg.method import Method, describe
 from napari_denoisereg.widgets.editors import Editor, OptionalEditor, calm, simple_editor, without_none
+from napari_denoisereg.widgets.section import Section
+
+BOX_MARGINS = 4, 4, 4, 4  # px: docks are narrow, and boxes lie in boxes
 
 
 class MethodForm(Editor):
@@ -60,7 +62,7 @@ class MethodForm(Editor):
         advanced = self._rows([row for row in settings if row["name"] not in skip and row["advanced"]])
         parts: list[QWidget] = [plain] if plain is not None else []
         if advanced is not None:
-            parts.append(section("Advanced", advanced))
+            parts.append(Section("More settings", advanced))
         self._hold(*parts, self._problem, vertical=True)
         for row in settings:
             if row["name"] in skip:
@@ -280,7 +282,9 @@ class SeveralForm(Editor):
         box = QGroupBox(f"Step {len(self._forms) + 1}")
         form = FamilyForm(self._family)
         form.changed.connect(self.changed)
-        QVBoxLayout(box).addWidget(form)
+        layout = QVBoxLayout(box)
+        layout.setContentsMargins(*BOX_MARGINS)
+        layout.addWidget(form)
         self._forms.append((box, form))
         self._boxes.addWidget(box)
         self._remove.setEnabled(True)
@@ -316,28 +320,6 @@ def editor_for(setting: Mapping[str, Any]) -> Editor:
     if is_open_tuple and isinstance(parts[0], type) and issubclass(parts[0], Method):
         return SeveralForm(parts[0])
     return simple_editor(setting["annotation"], setting)
-
-
-def section(title: str, content: QWidget) -> QCollapsible:
-    """A closed section that opens at a click.
-
-    Parameters
-    ----------
-    title : str
-        Always seen.
-    content : QWidget
-        Seen when open.
-
-    Returns
-    -------
-    QCollapsible
-        Closed.
-    """
-    box = QCollapsible(title, expandedIcon="▾", collapsedIcon="▸")
-    box.setDuration(0)
-    box.addWidget(content)
-    box.collapse(animate=False)
-    return box
 
 
 def title_of(setting: Mapping[str, Any]) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from qtpy.QtWidgets import QGroupBox, QVBoxLayout, QWidget
 
 from napari_denoisereg.widgets.editors import Editor
-from napari_denoisereg.widgets.form import FamilyForm, MethodForm, SeveralForm
+from napari_denoisereg.widgets.form import BOX_MARGINS, FamilyForm, MethodForm, SeveralForm
 
 if TYPE_CHECKING:
     from napari_denoisereg.pipeline import Pipeline
 
 # Edited by the dock itself, or by the two boxes below.
-SKIPPED = ("name", "channel", "denoise", "registrars")
+SKIPPED = ("name", "description", "channel", "denoise", "registrars")
 
 
 class RecipeForm(Editor):
@@ -32,7 +32,7 @@ class RecipeForm(Editor):
         from napari_denoisereg.denoise import Denoiser
         from napari_denoisereg.register import Registrar
 
-        self._denoise = FamilyForm(Denoiser)
+        self._denoise = FamilyForm(Denoiser, is_optional=True)
         self._register = SeveralForm(Registrar)
         self._rest = MethodForm(type(recipe), skip=SKIPPED)
         self._denoise_box = _box("Denoising", self._denoise)
@@ -44,11 +44,12 @@ class RecipeForm(Editor):
 
     def value(self) -> Pipeline:
         """The recipe with these settings; raises ValueError where one is not valid."""
-        recipe: Pipeline = self._rest.value()
-        return recipe.model_copy(update={"denoise": self._denoise.value(), "registrars": self._register.value()})
+        return cast("Pipeline", self._rest.value()).model_copy(
+            update={"denoise": self._denoise.value(), "registrars": self._register.value()}
+        )
 
     def set_value(self, value: Pipeline) -> None:
-        """Show a recipe; a part that it leaves out keeps what it showed.
+        """Show a recipe.
 
         Parameters
         ----------
@@ -56,10 +57,8 @@ class RecipeForm(Editor):
             Any recipe.
         """
         self._rest.set_value(value)
-        if value.denoise is not None:
-            self._denoise.set_value(value.denoise)
-        if value.registrars:
-            self._register.set_value(value.registrars)
+        self._denoise.set_value(value.denoise)
+        self._register.set_value(value.registrars)
 
     def show_parts(self, *, denoise: bool, register: bool) -> None:
         """Show only the parts that will be done.
@@ -76,6 +75,7 @@ class RecipeForm(Editor):
 def _box(title: str, *content: QWidget) -> QGroupBox:
     box = QGroupBox(title)
     layout = QVBoxLayout(box)
+    layout.setContentsMargins(*BOX_MARGINS)
     for widget in content:
         layout.addWidget(widget)
     return box

@@ -55,14 +55,14 @@ class SourceForm(QWidget):
         self._words = wrapped_label()
         self._channel = QSpinBox()
         calm(self._channel)
-        self._channel.setToolTip("The channel that is denoised and that the motion is estimated on; all channels are aligned.")
+        self._channel.setToolTip("The channel that the motion is estimated on; what is found is applied to all channels.")
         self._rows = QFormLayout(self)
         self._rows.setContentsMargins(0, 0, 0, 0)
         self._rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        self._rows.addRow("Layer", self.chooser)
-        self._rows.addRow("Axes", self._axes)
+        self._rows.addRow(row_label("Layer"), self.chooser)
+        self._rows.addRow(row_label("Axes"), self._axes)
         self._rows.addRow(self._words)
-        self._channel_label = QLabel("Channel")
+        self._channel_label = row_label("Channel")
         self._rows.addRow(self._channel_label, self._channel)
         self.chooser.layer_changed.connect(self._on_layer_changed)
         self._axes.currentTextChanged.connect(self._on_axes_changed)
@@ -136,6 +136,24 @@ class SourceForm(QWidget):
                 "Correct the axes or open the whole movie."
             )
         return stack
+
+
+def row_label(text: str) -> QLabel:
+    """Label of a row, as wide as those of the other rows of a dock, so that all editors start at one line.
+
+    Parameters
+    ----------
+    text : str
+        One short word.
+
+    Returns
+    -------
+    QLabel
+        The label.
+    """
+    label = QLabel(text)
+    label.setMinimumWidth(label.fontMetrics().horizontalAdvance("Channel "))
+    return label
 
 
 def wrapped_label(text: str = "") -> QLabel:
