@@ -285,7 +285,7 @@ Command = Union[  # noqa: UP007
     Annotated[Run, tyro.conf.subcommand("run")],
     Annotated[DenoiseStack, tyro.conf.subcommand("denoise")],
     Annotated[RegisterStack, tyro.conf.subcommand("register")],
-    Annotated[tyro.conf.ConsolidateSubcommandArgs[Train], tyro.conf.subcommand("train")],,  # type: ignore[type-arg]
+    Annotated[tyro.conf.ConsolidateSubcommandArgs[Train], tyro.conf.subcommand("train")],  # type: ignore[type-arg]
     Annotated[Apply, tyro.conf.subcommand("apply")],
     Annotated[Evaluate, tyro.conf.subcommand("evaluate")],
     Annotated[Demo, tyro.conf.subcommand("demo")],
