@@ -273,7 +273,7 @@ class Methods:
     def execute(self, console: Console) -> None:
         """Do it."""
         table = Table("family", "kind", "what it does", "trained")
-        table.add_column("reference", no_wrap=True)
+        table.add_column("reference", overflow="fold")
         for row in dr.methods():
             if self.family in ("all", row["family"]):
                 trained = "yes" if row["trained"] else ""
@@ -285,7 +285,7 @@ Command = Union[  # noqa: UP007
     Annotated[Run, tyro.conf.subcommand("run")],
     Annotated[DenoiseStack, tyro.conf.subcommand("denoise")],
     Annotated[RegisterStack, tyro.conf.subcommand("register")],
-    Annotated[tyro.conf.ConsolidateSubcommandArgs[Train], tyro.conf.subcommand("train")],  # type: ignore[type-arg]
+    Annotated[Train, tyro.conf.subcommand("train")],
     Annotated[Apply, tyro.conf.subcommand("apply")],
     Annotated[Evaluate, tyro.conf.subcommand("evaluate")],
     Annotated[Demo, tyro.conf.subcommand("demo")],
@@ -306,14 +306,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0 when all went well, 1 for an error in what was asked (told on standard error), 130 after Ctrl-C.
     """
-    console, errors = Console(), Console(stderr=True)
+    # Output that goes to a file or a pipe is not folded at the width of some terminal.
+    console, errors = (Console(stderr=each, width=None if sys.stdout.isatty() else 160) for each in (False, True))
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    config = [tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes]
+    if words[:1] == ["train"]:
+        # `train METHOD IN... --output MODEL`: here everything comes after the method.
+        config.append(tyro.conf.ConsolidateSubcommandArgs)
     try:
         command: Any = tyro.cli(
             Command,
             prog="denoisereg",
             description="Denoise and register microscopy time-lapses and section stacks.",
-            args=None if arguments is None else list(arguments),
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+            args=words,
+            config=config,
         )
         command.execute(console)
     except ValidationError as error:

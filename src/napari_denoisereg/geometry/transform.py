@@ -359,6 +359,19 @@ class Sequential(Transform):
         """Whether every part is."""
         return all(part.is_affine for part in self.parts)
 
+    def matrix(self) -> Tensor:
+        """Product of the parts' matrices.
+
+        Raises
+        ------
+        TypeError
+            When a part is not affine.
+        """
+        product = self.parts[0].matrix()
+        for part in self.parts[1:]:
+            product = part.matrix() @ product
+        return product
+
     def linear_part(self, ndim: int) -> Tensor:
         """Product of the parts' linear parts."""
         product = torch.eye(ndim, dtype=torch.float64)
