@@ -5,7 +5,7 @@ Every command is a small dataclass; the methods' settings are their own fields (
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union
 
@@ -45,7 +45,6 @@ def _choice(members: Iterable[type[Method]]) -> Any:
 METHODS: tuple[type[Denoiser] | type[Registrar], ...] = (*Denoiser.members().values(), *Registrar.members().values())
 DenoiserChoice: Any = _choice(each for each in METHODS if issubclass(each, Denoiser))
 RegistrarChoice: Any = _choice(each for each in METHODS if issubclass(each, Registrar))
-TrainedChoice: Any = _choice(each for each in METHODS if each.is_trained)
 
 
 @dataclass
@@ -139,11 +138,10 @@ class RegisterStack:
         _execute(recipe, self, console)
 
 
-@dataclass
-class Train:
-    """Train a method on one or more movies and save the model."""
+@dataclass(kw_only=True)
+class TrainTask:
+    """What is trained on what; one subclass per method adds the method's settings, so that they come last."""
 
-    method: TrainedChoice
     sources: tyro.conf.Positional[tuple[Path, ...]]
     """Movies or stacks to read."""
     output: Path
@@ -159,6 +157,9 @@ class Train:
     overwrite: bool = False
     """Replace an earlier model."""
 
+    method: Any = None
+    """Settings of the method."""
+
     def execute(self, console: Console) -> None:
         """Do it."""
         if not self.sources:
@@ -173,6 +174,25 @@ class Train:
         model = _with_bar(self.method.fit(stacks, start=start, device=choose(self.device)), console)
         model.save(self.output)
         console.print(f"Wrote {self.output} ({model.provenance['iterations']} iterations)")
+
+
+def _train_task(member: type[Method]) -> Any:
+    """`TrainTask` with a method's own settings beside its own: ``train METHOD IN... --output MODEL [settings]``."""
+    task = make_dataclass(
+        f"Train{member.__name__}", [("method", member, field(default_factory=member))], bases=(TrainTask,), kw_only=True
+    )
+    return Annotated[task, tyro.conf.subcommand(name=member.kind, description=(member.__doc__ or "").strip())]
+
+
+@dataclass
+class Train:
+    """Train a method on one or more movies and save the model."""
+
+    task: Union[tuple(_train_task(each) for each in METHODS if each.is_trained)]  # type: ignore[valid-type]  # noqa: UP007
+
+    def execute(self, console: Console) -> None:
+        """Do it."""
+        self.task.execute(console)
 
 
 @dataclass
@@ -308,18 +328,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # Output that goes to a file or a pipe is not folded at the width of some terminal.
     console, errors = (Console(stderr=each, width=None if sys.stdout.isatty() else 160) for each in (False, True))
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    config = [tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes]
-    if words[:1] == ["train"]:
-        # `train METHOD IN... --output MODEL`: here everything comes after the method.
-        config.append(tyro.conf.ConsolidateSubcommandArgs)
     try:
         command: Any = tyro.cli(
             Command,
             prog="denoisereg",
             description="Denoise and register microscopy time-lapses and section stacks.",
-            args=words,
-            config=config,
+            args=None if arguments is None else list(arguments),
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
         )
         command.execute(console)
     except ValidationError as error:
@@ -369,7 +384,7 @@ def _print_error(report: Report, console: Console) -> None:
 def _with_bar(steps: Steps[T], console: Console) -> T:
     """Run Steps with a bar and the time left; Ctrl-C closes them."""
     columns = (TextColumn("{task.description:<34}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=1.0)
         return finish(steps, lambda now: bar.update(task, completed=now.fraction, description=now.stage[:34]))
 
