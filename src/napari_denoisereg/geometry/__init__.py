@@ -21,9 +21,8 @@ from napari_denoisereg.geometry.transform import (
     Sequential,
     Transform,
     Translation,
-    affine_points,
 )
-from napari_denoisereg.geometry.warp import resample, warp
+from napari_denoisereg.geometry.warp import affine_index, affine_points, resample, warp
 
 __all__ = [
     "Affine",
@@ -35,6 +34,7 @@ __all__ = [
     "Sequential",
     "Transform",
     "Translation",
+    "affine_index",
     "affine_points",
     "antialias",
     "compose",

@@ -22,6 +22,7 @@ def compose(first: Tensor, second: Tensor, grid: Grid) -> Tensor:
     Tensor
         ``(D, *grid.shape)``, world units.
     """
+    grid = _here(grid)
     index = grid.to_index(grid.points(first.device) + first).unsqueeze(0)
     return first + sample(second.unsqueeze(0), index, outside="edge")[0]
 
@@ -84,6 +85,7 @@ def invert(field: Tensor, grid: Grid, *, iterations: int = 30, tolerance: float 
     Tensor
         ``v``, ``(D, *grid.shape)``, world units.
     """
+    grid = _here(grid)
     wanted = grid.points(field.device)
     slopes = jacobian(field, grid).flatten(0, 1)
     both = torch.cat([field, slopes]).unsqueeze(0)
@@ -96,6 +98,11 @@ def invert(field: Tensor, grid: Grid, *, iterations: int = 30, tolerance: float 
         guess, residual = _newton_step(both, guess, wanted, grid)
     failed = residual.norm(dim=0) > limit
     return torch.where(failed, torch.nan, guess - wanted)
+
+
+def _here(grid: Grid) -> Grid:
+    """The grid with voxel 0 at 0: displacements do not change, and far from 0 float32 positions have too few digits."""
+    return Grid(grid.shape, grid.spacing)
 
 
 def _residual(both: Tensor, guess: Tensor, wanted: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:

@@ -69,21 +69,24 @@ class Grid:
         """World position of the middle of the grid."""
         return tuple(o + (n - 1) / 2 * s for o, n, s in zip(self.origin, self.shape, self.spacing, strict=True))
 
-    def points(self, device: torch.device | str = "cpu") -> Tensor:
+    def points(self, device: torch.device | str = "cpu", *, wide: bool = False) -> Tensor:
         """World positions of all voxel centres.
 
         Parameters
         ----------
         device : torch.device or str
             Where to make them.
+        wide : bool
+            As float64, where the device has it: positions of a microscope's stage have more digits than float32.
 
         Returns
         -------
         Tensor
-            ``(D, *shape)``, float32, world units.
+            ``(D, *shape)``, float32 unless ``wide``, world units.
         """
+        dtype = torch.float64 if wide and torch.device(device).type != "mps" else torch.float32
         axes = [
-            torch.arange(size, dtype=torch.float32, device=device) * step + start
+            torch.arange(size, dtype=dtype, device=device) * step + start
             for size, step, start in zip(self.shape, self.spacing, self.origin, strict=True)
         ]
         return torch.stack(torch.meshgrid(*axes, indexing="ij"))

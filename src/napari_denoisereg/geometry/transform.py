@@ -114,8 +114,9 @@ class Transform:
         Tensor
             ``(D, *grid.shape)``, world units.
         """
-        points = grid.points(device)
-        return self(points) - points
+        # In float64: far from the world's origin the difference of two float32 positions has too few digits left.
+        points = grid.points(device, wide=True)
+        return (self(points) - points).float()
 
     def to_displacement(self, grid: Grid) -> "Displacement":
         """Sample this transform on a grid.
@@ -385,22 +386,3 @@ class Sequential(Transform):
         for part in reversed(self.parts[:-1]):
             inverse = inverse.then(part.inverse())
         return inverse
-
-
-def affine_points(weights: Tensor, points: Tensor) -> Tensor:
-    """Map the same points by a batch of affine transforms; differentiable.
-
-    Parameters
-    ----------
-    weights : Tensor
-        ``(B, D, D+1)``.
-    points : Tensor
-        ``(D, *any)``.
-
-    Returns
-    -------
-    Tensor
-        ``(B, D, *any)``.
-    """
-    moved = weights[..., :-1] @ points.flatten(1) + weights[..., -1:]
-    return moved.reshape(weights.shape[0], *points.shape)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from napari_denoisereg.geometry.grid import Grid
 from napari_denoisereg.geometry.sampling import Interpolation, antialias, sample
-from napari_denoisereg.geometry.transform import Transform
+from napari_denoisereg.geometry.transform import Identity, Transform
 
 
 def warp(
@@ -51,7 +51,7 @@ def warp(
         batch = batch.unsqueeze(0)
     if interpolation != "nearest":
         batch = antialias(batch, shrink_factors(transform, fixed, moving))
-    index = moving.to_index(transform(fixed.points(image.device))).unsqueeze(0)
+    index = _moving_index(transform, fixed, moving, image.device).unsqueeze(0)
     warped = sample(batch, index, interpolation=interpolation, outside=outside)
     return warped.reshape(*image.shape[: image.ndim - moving.ndim], *fixed.shape)
 
@@ -77,7 +77,7 @@ def resample(image: Tensor, grid: Grid, onto: Grid, interpolation: Interpolation
         return image
     if interpolation != "nearest":
         image = antialias(image, [large / small for large, small in zip(onto.spacing, grid.spacing, strict=True)])
-    index = grid.to_index(onto.points(image.device)).unsqueeze(0)
+    index = _moving_index(Identity(grid.ndim), onto, grid, image.device).unsqueeze(0)
     return sample(image, index, interpolation=interpolation, outside="edge")
 
 
@@ -101,3 +101,60 @@ def shrink_factors(transform: Transform, fixed: Grid, moving: Grid) -> tuple[flo
     # The largest single step, not the sum: a rotation by 45 degrees shrinks nothing.
     along = steps.amax(dim=1) / torch.tensor(moving.spacing, dtype=torch.float64)
     return tuple(max(1.0, float(factor)) for factor in along)
+
+
+def affine_points(weights: Tensor, points: Tensor) -> Tensor:
+    """Map the same points by a batch of affine transforms; differentiable.
+
+    Parameters
+    ----------
+    weights : Tensor
+        ``(B, D, D+1)``.
+    points : Tensor
+        ``(D, *any)``.
+
+    Returns
+    -------
+    Tensor
+        ``(B, D, *any)``.
+    """
+    moved = weights[..., :-1] @ points.flatten(1) + weights[..., -1:]
+    return moved.reshape(weights.shape[0], *points.shape)
+
+
+def affine_index(weights: Tensor, fixed: Grid, moving: Grid | None = None, device: torch.device | str = "cpu") -> Tensor:
+    """Where the voxels of a fixed grid are read in a moving grid under a batch of affine transforms; differentiable.
+
+    The matrices are brought to voxels first: positions far from the world's origin, such as those of a microscope's stage,
+    have more digits than float32 coordinates.
+
+    Parameters
+    ----------
+    weights : Tensor
+        ``(B, D, D+1)``, world units, best in float64.
+    fixed, moving : Grid
+        The grids; the same by default.
+    device : torch.device or str
+        Where to compute the coordinates.
+
+    Returns
+    -------
+    Tensor
+        ``(B, D, *fixed.shape)``, voxels of ``moving``, float32.
+    """
+    moving = moving or fixed
+    step, start, own_step, own_start = (
+        torch.tensor(values, dtype=weights.dtype, device=weights.device)
+        for values in (fixed.spacing, fixed.origin, moving.spacing, moving.origin)
+    )
+    linear = weights[:, :, :-1] * step / own_step[:, None]
+    shift = (weights[:, :, :-1] @ start + weights[:, :, -1] - own_start) / own_step
+    in_voxels = torch.cat([linear, shift[:, :, None]], dim=2)
+    return affine_points(in_voxels.to(device, torch.float32), Grid(fixed.shape).points(device))
+
+
+def _moving_index(transform: Transform, fixed: Grid, moving: Grid, device: torch.device) -> Tensor:
+    """Index coordinates ``(D, *fixed.shape)`` in the moving grid of every fixed voxel, float32."""
+    if transform.is_affine:
+        return affine_index(transform.matrix()[None, :-1], fixed, moving, device)[0]
+    return moving.to_index(transform(fixed.points(device, wide=True))).float()

@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from napari_denoisereg.geometry import Affine, Grid, Transform, affine_points, inside, resample, sample, smooth
+from napari_denoisereg.geometry import Affine, Grid, Transform, affine_index, inside, resample, sample, smooth
 
 Motion = Literal["translation", "rigid", "similarity", "affine"]
 LEAST_OVERLAP = 0.1
@@ -216,10 +216,7 @@ def _descend_level(
 
 
 def _warped(level: Pyramid, matrices: Tensor) -> tuple[Tensor, Tensor]:
-    points = level.grid.points(level.fixed.device)
-    index = affine_points(matrices[:, :-1].to(points), points)
-    # Batch axis first, then the component axis that to_index expects first.
-    index = level.grid.to_index(index.transpose(0, 1)).transpose(0, 1)
+    index = affine_index(matrices[:, :-1], level.grid, device=level.fixed.device)
     return sample(level.moving, index), inside(index, level.grid.shape).unsqueeze(1)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from napari_denoisereg.geometry import Affine, Grid, affine_points, inside, resample, sample, smooth
+from napari_denoisereg.geometry import Affine, Grid, affine_index, inside, resample, sample, smooth
 
 LEAST_OVERLAP = 0.2
 
@@ -140,9 +140,7 @@ def _tilt(number: int, count: int) -> Tensor:
 def _turned(moving: Tensor, grid: Grid, turns: Tensor) -> tuple[Tensor, Tensor]:
     """Every moving image turned about the middle: ``(B, K, *shape)`` each, and where it is valid."""
     weights = torch.stack([Affine.about(turn, torch.zeros(grid.ndim), grid.centre).weights for turn in turns])
-    points = grid.points(moving.device)
-    index = affine_points(weights.to(points), points)
-    index = grid.to_index(index.transpose(0, 1)).transpose(0, 1)
+    index = affine_index(weights, grid, device=moving.device)
     valid = inside(index, grid.shape)
     # One read per rotation, all images at once as channels.
     stacked = moving.unsqueeze(0).expand(len(turns), *moving.shape)
