@@ -73,7 +73,7 @@ def arrows_of(registration: Registration) -> Steps[Arrows]:
         if pace.is_due(last=number + 1 == len(transforms)):
             yield Progress(number + 1, len(transforms), "drawing arrows")
     frames, starts, shifts = (np.concatenate(column) for column in zip(*rows, strict=True))
-    return Arrows(frames, starts, shifts / spacing, np.linalg.norm(shifts, axis=1), max(1.0, distance / 12))
+    return Arrows(frames, starts, shifts / spacing, np.linalg.norm(shifts, axis=1), distance / 12)
 
 
 def _places(shape: tuple[int, ...], n_frames: int) -> tuple[np.ndarray[Any, Any], float]:

@@ -57,6 +57,8 @@ CUSTOM = "custom"
 ABOUT_CUSTOM = "Your own settings, under Advanced."
 ABOUT_RUN = "Work on the whole layer. You can go on using napari; Cancel leaves everything as it was."
 ABOUT_PREVIEW = "Denoise the frame in view only, quickly, to see what the recipe does."
+PREVIEW = "Frame {number} denoised: switch the eye of layer '{name}' on and off to compare."
+ROUGH_PREVIEW = "Frame {number} after a few seconds of training: only a rough idea. Run trains longer and does better."
 WHOLE_MOVIE_ONLY = "This recipe denoises and registers with one network, which has to see the whole movie first: press Run."
 DEVICE_NAMES = {"auto": "Automatic", "cpu": "Processor (CPU)", "cuda": "Graphics card (CUDA)", "mps": "Graphics card (Apple)"}
 
@@ -264,7 +266,8 @@ class DenoiseRegisterDock(QWidget):
         data = frame_layer_data(frame, look, "preview", recipe, number=number, channel=recipe.channel)
         self._drop_preview()
         self._preview = self._add([data])[0]
-        self._runner.say(f"Frame {number} denoised: switch the eye of layer {self._preview.name!r} on and off to compare.")
+        is_rough = recipe.denoise is not None and recipe.denoise.is_trained
+        self._runner.say((ROUGH_PREVIEW if is_rough else PREVIEW).format(number=number, name=self._preview.name))
 
     def _show(self, outcome: Outcome, look: Look, *, denoised: bool, registered: bool) -> None:
         result, recipe = outcome.result, outcome.result.recipe

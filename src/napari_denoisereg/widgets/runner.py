@@ -16,7 +16,7 @@ from napari.utils.notifications import notification_manager, show_error, show_wa
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]  # qtpy renames pyqtSignal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_denoisereg.widgets.worker import StepsWorker, worker_for
+from napari_denoisereg.widgets.worker import Failure, StepsWorker, worker_for
 
 if TYPE_CHECKING:
     from napari_denoisereg.steps import Progress, Steps
@@ -154,7 +154,6 @@ class Runner(QWidget):
         worker = worker_for(steps, title)
         worker.yielded.connect(self._on_yielded)
         worker.returned.connect(self._on_returned)
-        worker.errored.connect(self._on_errored)
         worker.warned.connect(self._on_warned)
         worker.finished.connect(self._on_finished)
         self._worker = self._leash.worker = worker
@@ -243,18 +242,17 @@ class Runner(QWidget):
         return " · ".join([stage, *figures, *([] if left is None else [f"about {duration_in_words(left)} left"])])
 
     def _on_returned(self, result: Any) -> None:
-        if self._worker is not None and not self._worker.abort_requested:
+        if self._worker is None or self._worker.abort_requested:
+            return
+        if isinstance(result, Failure):
+            self._show_idle("Stopped by an error.")
+            report(result.error)
+            self.failed.emit(result.error)
+        else:
             self._show_idle("Done.")
             if self._then is not None:
                 self._then(result)
             self.returned.emit(result)
-
-    def _on_errored(self, error: Exception) -> None:
-        if self._worker is None or self._worker.abort_requested:
-            return
-        self._show_idle("Stopped by an error.")
-        report(error)
-        self.failed.emit(error)
 
     def _on_warned(self, warning: tuple[Any, ...]) -> None:
         if self._worker is not None and warning[1] is UserWarning:
@@ -263,7 +261,8 @@ class Runner(QWidget):
     def _on_finished(self, _: Any = None) -> None:
         if self._worker is None:
             return
-        was_cancelled, self._worker, self._leash.worker = self._worker.abort_requested, None, None
+        was_cancelled = self._worker.abort_requested
+        self._worker = self._leash.worker = self._then = None
         for button in (self._pause, self._cancel):
             button.setEnabled(False)
         if was_cancelled:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from napari.qt.threading import create_worker
@@ -42,6 +43,19 @@ class Job:
         return self.steps
 
 
+@dataclass(frozen=True)
+class Failure:
+    """An error of the work, handed over as its result: napari connects slots to ``errored`` that fail under PySide6.
+
+    Parameters
+    ----------
+    error : Exception
+        With its traceback.
+    """
+
+    error: Exception
+
+
 def _nothing() -> Steps[None]:
     """What superqt's constructor is given: it insists on a generator function."""
     yield Progress(1, 1)
@@ -64,7 +78,7 @@ class StepsWorker(GeneratorWorker[Progress, None, Any]):
         self._done = threading.Event()
 
     def work(self) -> Any:
-        """Run the Steps to their end, to an error, or to the yield after `quit`."""
+        """Run the Steps to their end, to an error (returned as `Failure`), or to the yield after `quit`."""
         steps, due = self._job.steps, 0.0
         try:
             while True:
@@ -79,6 +93,8 @@ class StepsWorker(GeneratorWorker[Progress, None, Any]):
                     due = now + LEAST_SECONDS_BETWEEN_REPORTS
         except StopIteration as end:
             return end.value
+        except Exception as error:  # noqa: BLE001 - it is reported on the GUI thread
+            return Failure(error)
         finally:
             steps.close()
             self._done.set()
