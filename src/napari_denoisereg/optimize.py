@@ -1,5 +1,6 @@
 """minimise(): the one descent loop, for displacement fields and for network weights."""
 
+import math
 import time
 from collections.abc import Callable, Iterable
 
@@ -56,11 +57,11 @@ def minimise(  # noqa: PLR0913 - the loop's whole vocabulary; everything after l
     for iteration in range(iterations):
         optimiser.zero_grad(set_to_none=True)
         value = loss(iteration)
+        losses.append(float(value.detach()))
+        if not math.isfinite(losses[-1]):
+            raise FloatingPointError(f"The loss became {losses[-1]} in iteration {iteration}; lower the learning rate.")
         value.backward()
         optimiser.step()
-        losses.append(float(value.detach()))
-        if losses[-1] != losses[-1]:
-            raise FloatingPointError(f"The loss became not-a-number in iteration {iteration}; lower the learning rate.")
         if after is not None:
             after(iteration)
         spent = 0.0 if seconds is None else (time.monotonic() - start) / seconds

@@ -109,13 +109,16 @@ class Pipeline(Method, family="recipe"):
         denoising = [model for model in models if isinstance(model.method, Denoiser)]
         registering = [model for model in models if isinstance(model.method, Registrar)]
         one = stack.channel(self.channel)
-        denoised, used = stack, tuple[Model, ...]()
+        denoised, used, middle = stack, tuple[Model, ...](), 0.03
         if self.denoise is not None:
+            middle = 0.5 if self.registrars else 1.0
             steps = denoise_stack(stack, self.denoise, models=denoising, device=where)
-            denoised, used = yield from portion(steps, 0.03, 0.5, "denoising")
+            denoised, used = yield from portion(steps, 0.03, middle, "denoising")
+        if not self.registrars:
+            return Result(self, denoised, models=used)
         score = keypoint_score(self.registrars, one, keypoints) if keypoints is not None else None
         trained = yield from portion(
-            train(self.registrars, one, models=registering, device=where, score=score), 0.5, 0.75, "registration"
+            train(self.registrars, one, models=registering, device=where, score=score), middle, 0.75, "registration"
         )
         if self.denoise is None:
             denoised = yield from portion(self._jointly(stack, trained, where), 0.75, 0.85, "denoising")
@@ -123,7 +126,7 @@ class Pipeline(Method, family="recipe"):
             register_stack(
                 denoised.channel(self.channel), self.registrars, series=self.series, models=trained, device=where, noisy=one
             ),
-            0.85 if trained else 0.5,
+            0.85 if trained else middle,
             1.0,
         )
         return self._result(stack, denoised, registration, (*used, *trained), keypoints)
@@ -190,8 +193,6 @@ class Pipeline(Method, family="recipe"):
         keypoints: Keypoints | None,
     ) -> Result:
         clean = None if denoised is stack else denoised
-        if not self.registrars:
-            return Result(self, clean, models=models)
         error = None if keypoints is None else evaluate(keypoints, registration)
         return Result(self, clean, registration, registration.warp(stack), models, error)
 

@@ -124,7 +124,7 @@ def portion(steps: Steps[T], start: float, stop: float, stage: str = "") -> Step
         while True:
             inner = next(steps)
             name = ": ".join(part for part in (stage, inner.stage) if part)
-            done = start + (stop - start) * inner.fraction
+            done = start * (1 - inner.fraction) + stop * inner.fraction  # exactly stop at the end
             yield Progress(done, 1.0, name, inner.figures, inner.preview)
     except StopIteration as end:
         return end.value
