@@ -64,6 +64,10 @@ def load_engine() -> Steps[Engine]:
 
     from napari_denoisereg.pipeline import presets
 
+    yield Progress(0, 0, "loading the engine")
+    # torch imports most of itself when the first optimizer is made; better now than at the first press of Run.
+    torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+    yield Progress(0, 0, "loading the engine")
     there = ["auto", "cpu"]
     there += ["cuda"] if torch.cuda.is_available() else []
     there += ["mps"] if torch.backends.mps.is_available() else []

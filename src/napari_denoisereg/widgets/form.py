@@ -59,18 +59,17 @@ class MethodForm(Editor):
         self._problem.hide()
         settings = describe(method)
         plain = self._rows([row for row in settings if row["name"] not in skip and not row["advanced"]])
-        advanced = self._rows([row for row in settings if row["name"] not in skip and row["advanced"]])
+        self._later = [row for row in settings if row["name"] not in skip and row["advanced"]]
         parts: list[QWidget] = [plain] if plain is not None else []
-        if advanced is not None:
-            parts.append(Section("More settings", advanced))
+        if self._later:
+            page = QWidget()
+            self._advanced = QVBoxLayout(page)
+            self._advanced.setContentsMargins(0, 0, 0, 0)
+            more = Section("More settings", page)
+            more.toggled.connect(self._on_opened)
+            parts.append(more)
         self._hold(*parts, self._problem, vertical=True)
-        for row in settings:
-            if row["name"] in skip:
-                self._kept[row["name"]] = row["default"]
-            else:
-                self._editors[row["name"]].set_value(row["default"])
-        for editor in self._editors.values():
-            editor.changed.connect(self._on_changed)
+        self._kept.update({row["name"]: row["default"] for row in settings if row["name"] not in self._editors})
 
     def value(self) -> Method:
         """The Method with these settings.
@@ -132,6 +131,8 @@ class MethodForm(Editor):
             editor = editor_for(row)
             editor.setToolTip(row["description"])
             editor.setAccessibleName(row["name"])
+            editor.set_value(row["default"])
+            editor.changed.connect(self._on_changed)
             self._editors[row["name"]] = editor
             label = QLabel(title_of(row))
             label.setToolTip(row["description"])
@@ -142,6 +143,17 @@ class MethodForm(Editor):
             else:
                 layout.addRow(label, editor)
         return page
+
+    def _on_opened(self, _: bool) -> None:
+        """Make the rows of *More settings* when they are first asked for: widgets are slow to make."""
+        page = self._rows(self._later)
+        for row in self._later:
+            self._editors[row["name"]].blockSignals(True)
+            self._editors[row["name"]].set_value(self._kept.pop(row["name"]))
+            self._editors[row["name"]].blockSignals(False)
+        self._later = []
+        if page is not None:
+            self._advanced.addWidget(page)
 
     def _on_changed(self) -> None:
         self._show_problem()
