@@ -47,7 +47,7 @@ class DenoiseReg(Registrar, kind="denoisereg"):
     """One network that denoises and registers, trained on the movie itself; its prediction is refined on denoised frames."""
 
     title: ClassVar[str] = "DenoiseReg (joint network)"
-    reference: ClassVar[str] = "https://ieeexplore.ieee.org/xpl/conhome/9761376/proceeding"
+    reference: ClassVar[str] = "https://doi.org/10.1109/ISBI52829.2022"
     is_trained: ClassVar[bool] = True
     is_denoiser: ClassVar[bool] = True
 
