@@ -5,7 +5,9 @@ Memory is bounded by settings, not by the stack: frames are read when they are n
 
 import functools
 import math
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -180,10 +182,9 @@ def result_array(shape: Sequence[int], dtype: Any, chunks: Sequence[int]) -> Any
     n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     if n_bytes <= devices.free_memory() // 4:
         return np.zeros(shape, dtype)
-    folder = tempfile.TemporaryDirectory(prefix="denoisereg-", ignore_cleanup_errors=True)
-    array = zarr.create_array(store=folder.name, shape=tuple(shape), dtype=dtype, chunks=tuple(chunks), overwrite=True)
-    # The store keeps the folder alive: it is removed when the array is garbage collected.
-    object.__setattr__(array.store, "_denoisereg_folder", folder)
+    folder = tempfile.mkdtemp(prefix="denoisereg-")
+    array = zarr.create_array(store=folder, shape=tuple(shape), dtype=dtype, chunks=tuple(chunks), overwrite=True)
+    weakref.finalize(array.store, shutil.rmtree, folder, ignore_errors=True)
     return array
 
 

@@ -6,7 +6,7 @@ a complete new one.
 
 import json
 import os
-import tempfile
+import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from torch import Tensor
 from napari_denoisereg.method import Method
 
 FORMAT = "napari-denoisereg model 1"
+HEADER = {"format", "family", "method", "ndim", "statistics", "provenance"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,15 +87,15 @@ class Model:
             "provenance": json.dumps(dict(self.provenance)),
         }
         tensors = {name: weight.detach().cpu().contiguous() for name, weight in self.weights.items()}
-        handle, part = tempfile.mkstemp(prefix=f".{target.name}-", suffix=".part", dir=target.parent)
+        part = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}.part")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with part.open("xb") as file:
                 file.write(safetensors.torch.save(tensors, metadata=header))
                 file.flush()
                 os.fsync(file.fileno())
-            Path(part).replace(target)
+            part.replace(target)
         except BaseException:
-            Path(part).unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
             raise
 
 
@@ -129,7 +130,7 @@ def load(path: str | Path, families: tuple[type[Method], ...]) -> Model:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{source} is no complete model file ({error}); it may have been cut off while copying.") from error
-    if header.get("format") != FORMAT:
+    if header.get("format") != FORMAT or not set(header) >= HEADER:
         raise ValueError(f"{source} is not a {FORMAT!r} file; expected one written by this program.")
     family = next((family for family in families if family.family == header["family"]), None)
     if family is None:
