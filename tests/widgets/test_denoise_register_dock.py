@@ -32,6 +32,7 @@ class Pretend(Pipeline):
 
     log: ClassVar[list[str]] = []
     batches: ClassVar[int] = 4
+    likeness: ClassVar[float] = 0.9
     flagged: ClassVar[tuple[int, ...]] = ()
 
     def run(self, stack: Any, *, device: str = "auto") -> Steps[Result]:
@@ -45,7 +46,7 @@ class Pretend(Pipeline):
             denoised = chosen.with_data(chosen.lazy().astype("f4").compute()) if self.denoise else None
             found = [Identity(stack.grid.ndim)]
             found += [Translation([float(t) * step for step in stack.grid.spacing]) for t in range(1, stack.n_frames)]
-            likeness = {"before": np.full(stack.n_frames, 0.5), "after": np.full(stack.n_frames, 0.9)}
+            likeness = {"before": np.full(stack.n_frames, 0.5), "after": np.full(stack.n_frames, self.likeness)}
             registration = Registration(PerFrame(found), stack.grid, likeness, self.flagged) if self.registrars else None
             return Result(self, denoised, registration, registration.warp(stack) if registration else None)
         finally:
@@ -75,7 +76,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list:
 def pretend(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Pretend]]:
     finish(load_engine())  # torch is imported once, not in the middle of a journey
     monkeypatch.setattr(denoise_register_dock, "load_engine", pretend_engine)
-    Pretend.log, Pretend.batches, Pretend.flagged = [], 4, ()
+    Pretend.log, Pretend.batches, Pretend.flagged, Pretend.likeness = [], 4, (), 0.9
     yield Pretend
     QThreadPool.globalInstance().waitForDone(3000)
 
@@ -137,7 +138,7 @@ def test_run_adds_three_layers_on_the_source(open_dock: Any, qtbot: Any) -> None
         assert (layer.units, layer.axis_labels) == (source.units, source.axis_labels)
         record = layer.metadata[METADATA_KEY]
         assert Pipeline.coerce(record["recipe"]).registrars
-        assert (record["source"], record["recipe"]["name"]) == ("cells", "balanced")
+        assert (record["source"], record["recipe"]["name"]) == ("cells", "fast")
     assert isinstance(viewer.layers[3], Vectors)
     assert viewer.layers["cells [aligned]"].data.dtype == np.uint16
     assert viewer.layers[3].metadata[METADATA_KEY]["registration"].displacement(2).shape == (2, 32, 40)
@@ -202,6 +203,13 @@ def test_flagged_frames_are_named(open_dock: Any, qtbot: Any, pretend: type[Pret
     run(qtbot, dock)
     assert "frames 2, 5" in told[-1].message
     assert "frames 2, 5" in dock._runner._line.text()
+
+
+def test_alignment_that_did_not_help_is_said(open_dock: Any, qtbot: Any, pretend: type[Pretend], told: list) -> None:
+    pretend.likeness = 0.52
+    _, dock = open_dock(movie())
+    run(qtbot, dock)
+    assert "hardly more alike" in told[-1].message
 
 
 @pytest.mark.usefixtures("pretend")
@@ -307,12 +315,12 @@ def test_advanced_settings_make_the_recipe_a_custom_one(open_dock: Any, qtbot: A
     before = dock.value()
     click(qtbot, dock._advanced.toggleButton())
     assert dock.value() == before
-    assert dock._recipes.currentData() == "balanced"
+    assert dock._recipes.currentData() == "fast"
     press(qtbot, dock._form, "Add a step")
     assert dock._recipes.currentData() == "custom"
     assert len(dock.value().registrars) == len(before.registrars) + 1
-    dock._recipes.setCurrentIndex(dock._recipes.findData("fast"))
-    assert dock.value().model_dump() == presets()["fast"].model_dump()
+    dock._recipes.setCurrentIndex(dock._recipes.findData("balanced"))
+    assert dock.value().model_dump() == presets()["balanced"].model_dump()
 
 
 def test_closing_the_dock_stops_the_work(open_dock: Any, qtbot: Any, pretend: type[Pretend]) -> None:
@@ -374,7 +382,11 @@ def test_sample_through_the_fast_recipe(make_napari_viewer: Any, qtbot: Any) -> 
     run(qtbot, dock)
     assert names(viewer)[2:] == [f"Nuclei movie [{what}]" for what in ("denoised", "aligned", "displacement")]
     source, aligned = viewer.layers["Nuclei movie"], viewer.layers["Nuclei movie [aligned]"]
-    quality = viewer.layers[-1].metadata[METADATA_KEY]["registration"].quality
-    assert np.nanmean(quality["after"]) > np.nanmean(quality["before"])
+    registration = viewer.layers[-1].metadata[METADATA_KEY]["registration"]
+    assert np.nanmean(registration.quality["after"]) > np.nanmean(registration.quality["before"])
+    marks, scale = viewer.layers["Keypoints"].data, source.scale[1:]
+    first, last = (marks[marks[:, 0] == frame, 1:] * scale for frame in (0, len(source.data) - 1))
+    left = registration.points(len(source.data) - 1, first) - last
+    assert np.linalg.norm(left, axis=1).mean() < 0.2 * np.linalg.norm(first - last, axis=1).mean()
     assert np.asarray(aligned.data[5]).shape == source.data[5].shape
     assert Pipeline.coerce(aligned.metadata[METADATA_KEY]["recipe"]).name == "fast"

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from napari_denoisereg.pipeline import Pipeline
 
 CUSTOM = "custom"
+FIRST_RECIPE = "fast"  # something to look at within seconds; the others are one choice away
 ABOUT_CUSTOM = "Your own settings, under Advanced."
 ABOUT_RUN = "Work on the whole layer. You can go on using napari; Cancel leaves everything as it was."
 ABOUT_PREVIEW = "Denoise the frame in view only, quickly, to see what the recipe does."
@@ -207,7 +208,7 @@ class DenoiseRegisterDock(QWidget):
             self._device.addItem(DEVICE_NAMES.get(name, name), name)
         self._runner.clear("Ready.")
         self._source.set_ready()
-        self.set_value(engine.presets.get("balanced", next(iter(engine.presets.values()))))
+        self.set_value(engine.presets[FIRST_RECIPE])
 
     def _on_recipe_chosen(self, _: int) -> None:
         name = self._recipes.currentData()

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from napari_denoisereg.pipeline import Pipeline, Result
     from napari_denoisereg.stack import Stack
 
+MOST_NAMED = 12  # frames in one warning
+LEAST_GAIN = 0.05  # of the correlation with the first frame, for an alignment to have helped
+CERTAIN = 0.9  # a movie that hardly moves cannot gain
+
 
 @dataclass(frozen=True, eq=False)
 class Engine:
@@ -168,13 +172,12 @@ def summary(result: Result) -> str:
     """
     if result.registration is None:
         return "Done."
-    quality = result.registration.quality
-    before, after = (float(np.nanmean(np.asarray(quality[key])[1:])) for key in ("before", "after"))
+    before, after = _likeness(result)
     return f"Done. Likeness to the first frame (correlation): {before:.2f} before, {after:.2f} after."
 
 
 def doubts(result: Result) -> str:
-    """Which frames may have gone wrong.
+    """What may have gone wrong.
 
     Parameters
     ----------
@@ -184,13 +187,30 @@ def doubts(result: Result) -> str:
     Returns
     -------
     str
-        Names the frames and says what to do; empty when there are none.
+        Names the frames and says what to do; empty when there is no doubt.
     """
-    flagged = [] if result.registration is None else list(result.registration.flagged)
-    if not flagged:
+    if result.registration is None:
         return ""
-    named = ", ".join(str(frame) for frame in flagged[:12]) + (f" and {len(flagged) - 12} more" if len(flagged) > 12 else "")
-    return (
-        f"Look at frame{'s' if len(flagged) > 1 else ''} {named}: the alignment may have failed there. "
-        "Try the recipe 'best', or remove frames that are empty or out of focus."
-    )
+    flagged = list(result.registration.flagged)
+    if flagged:
+        more = f" and {len(flagged) - MOST_NAMED} more" if len(flagged) > MOST_NAMED else ""
+        named = ", ".join(str(frame) for frame in flagged[:MOST_NAMED]) + more
+        return (
+            f"Look at frame{'s' if len(flagged) > 1 else ''} {named}: the alignment may have failed there. "
+            "Try another recipe, or remove frames that are empty or out of focus."
+        )
+    before, after = _likeness(result)
+    if after < min(CERTAIN, before + LEAST_GAIN):
+        return (
+            "The aligned frames are hardly more alike than before: play [aligned] before you trust it. "
+            "Try another recipe, or other methods under Advanced."
+        )
+    return ""
+
+
+def _likeness(result: Result) -> tuple[float, float]:
+    """Mean correlation with the first frame before and after, the first frame itself left out."""
+    assert result.registration is not None
+    quality = result.registration.quality
+    before, after = (float(np.nanmean(np.asarray(quality[key])[1:])) for key in ("before", "after"))
+    return before, after

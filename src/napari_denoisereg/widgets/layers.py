@@ -363,7 +363,7 @@ def arrow_layer_data(arrows: Arrows, look: Look, recipe: Method, *, registration
     }
     if len(arrows.frames):
         top = max(float(arrows.lengths.max()), 1e-6)
-        settings |= {"edge_color": "length", "edge_colormap": "plasma", "edge_contrast_limits": (0.0, top)}
+        settings |= {"edge_color": "length", "edge_colormap": "cool", "edge_contrast_limits": (0.0, top)}
     return data, {**settings, **look.place}, "vectors"
 
 
