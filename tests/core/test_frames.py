@@ -1,7 +1,6 @@
 """Frames: drawn at random for training, in batches, and arrays to write results to."""
 
 import gc
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +50,7 @@ def test_large_results_are_kept_on_disk_as_long_as_they_are_needed(scratch: Path
     array[2] = np.ones((8, 8))
     assert float(np.asarray(array[2]).sum()) == 64
     assert float(np.asarray(array[0]).sum()) == 0
-    assert len(os.listdir(scratch)) == 1
+    assert len(list(scratch.iterdir())) == 1
     stack = Stack(array, "tyx")
     lazy = stack.lazy()
     del array, stack
@@ -59,7 +58,7 @@ def test_large_results_are_kept_on_disk_as_long_as_they_are_needed(scratch: Path
     assert float(np.asarray(lazy[2]).sum()) == 64
     del lazy
     gc.collect()
-    assert os.listdir(scratch) == []
+    assert not list(scratch.iterdir())
 
 
 @pytest.mark.parametrize("axes", ["tyx", "tzyx", "zyx"])
@@ -87,11 +86,11 @@ def test_frames_are_denoised_in_batches(axes: str, batch: int) -> None:
 def test_closed_denoising_leaves_nothing_on_disk(scratch: Path) -> None:
     steps = denoise_frames(movie(), lambda noisy: noisy, device="cpu", batch=1, step={})
     next(steps)
-    assert len(os.listdir(scratch)) == 1
+    assert len(list(scratch.iterdir())) == 1
     steps.close()
     del steps
     gc.collect()
-    assert os.listdir(scratch) == []
+    assert not list(scratch.iterdir())
 
 
 def test_failed_denoising_leaves_nothing_on_disk(scratch: Path) -> None:
@@ -101,7 +100,7 @@ def test_failed_denoising_leaves_nothing_on_disk(scratch: Path) -> None:
     with pytest.raises(RuntimeError, match="broken"):
         finish(denoise_frames(movie(), fail, device="cpu", batch=1, step={}))
     gc.collect()
-    assert os.listdir(scratch) == []
+    assert not list(scratch.iterdir())
 
 
 def test_standardisation_is_mean_and_deviation() -> None:

@@ -59,7 +59,7 @@ def hide(image: Tensor, *, share: float, radius: int, generator: torch.Generator
     neighbours = [places[0], places[1]]
     for axis in range(ndim):
         offset = chosen // width ** (ndim - 1 - axis) % width - radius
-        neighbours.append(_reflect(places[axis + 2] + offset, shape[axis]))
+        neighbours.append(_neighbour(places[axis + 2], offset, shape[axis]))
     hidden = image.clone()
     hidden[places] = image[tuple(neighbours)]
     return Masked(hidden, mask)
@@ -156,6 +156,10 @@ def random_affine(count: int, grid: Grid, *, generator: torch.Generator, strengt
     return torch.cat([linear, offset[:, :, None]], dim=2)
 
 
-def _reflect(place: Tensor, length: int) -> Tensor:
-    place = place.abs()
-    return torch.where(place >= length, 2 * (length - 1) - place, place).clamp(0, length - 1)
+def _neighbour(place: Tensor, offset: Tensor, length: int) -> Tensor:
+    """So far away, on the other side where the image ends: never the place itself, as a reflection at the edge would be."""
+    other_side = place - offset
+    farthest = torch.where(2 * place < length, length - 1, 0)
+    inner = torch.where((other_side >= 0) & (other_side < length), other_side, farthest)
+    moved = place + offset
+    return torch.where((moved >= 0) & (moved < length), moved, inner)

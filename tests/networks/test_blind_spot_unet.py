@@ -1,0 +1,55 @@
+"""The U-Net as DenoiseReg describes it. That tiles equal the whole is tested with tiling."""
+
+import pytest
+import torch
+from torch import nn
+
+from napari_denoisereg.networks.blind_spot_unet import WIDTHS, BlindSpotUNet, ConvBlock, predict
+
+both_dimensions = pytest.mark.parametrize("ndim", [2, 3])
+
+
+@both_dimensions
+def test_output_has_the_shape_of_the_input(ndim: int) -> None:
+    image = torch.rand(2, 1, *(16, 24, 8)[:ndim])
+    assert BlindSpotUNet(ndim)(image).shape == image.shape
+
+
+@both_dimensions
+def test_a_block_is_twice_convolution_normalisation_relu(ndim: int) -> None:
+    names = [type(layer).__name__ for layer in ConvBlock(ndim, 3, 5)]
+    assert names == [f"Conv{ndim}d", f"BatchNorm{ndim}d", "ReLU"] * 2
+    assert all(layer.kernel_size == (3,) * ndim for layer in ConvBlock(ndim, 3, 5) if isinstance(layer, nn.Conv2d | nn.Conv3d))
+
+
+@both_dimensions
+def test_three_halvings_from_16_to_64_features(ndim: int) -> None:
+    network = BlindSpotUNet(ndim)
+    features = network.encode(torch.rand(1, 1, *(16,) * ndim))
+    assert [part.shape[1] for part in features] == [16, 32, 64, 64] == list(WIDTHS)
+    assert [part.shape[-1] for part in features] == [16, 8, 4, 2]
+    assert network.stride == 8
+    assert network.halo % network.stride == 0
+
+
+def test_forward_is_decode_after_encode(generator: torch.Generator) -> None:
+    network = BlindSpotUNet(2).eval()
+    image = torch.rand(1, 1, 16, 16, generator=generator)
+    assert torch.equal(network(image), network.decode(network.encode(image)))
+
+
+@both_dimensions
+def test_every_weight_gets_a_gradient(ndim: int) -> None:
+    network = BlindSpotUNet(ndim)
+    network(torch.rand(2, 1, *(16,) * ndim)).square().mean().backward()
+    assert all(weight.grad is not None and bool(torch.isfinite(weight.grad).all()) for weight in network.parameters())
+
+
+@pytest.mark.parametrize("shape", [(13, 9), (7, 8, 17), (1, 1)])
+def test_any_size_is_predicted(shape: tuple[int, ...]) -> None:
+    network = BlindSpotUNet(len(shape)).eval()
+    image = torch.rand(1, 1, *shape)
+    predicted = predict(network, image, tile=32)
+    assert predicted.shape == image.shape
+    assert predicted.dtype == torch.float32
+    assert not predicted.requires_grad
