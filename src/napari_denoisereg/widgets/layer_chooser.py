@@ -74,6 +74,8 @@ class LayerChooser(QComboBox):
         if self._is_connected:
             for event in self._events():
                 event.disconnect(self._on_layers)
+            for layer in self._layers:
+                layer.events.name.disconnect(self._on_name)
             self._is_connected = False
         self._watch(None)
 
