@@ -9,6 +9,7 @@ References
 Batson and Royer 2019, Noise2Self, https://proceedings.mlr.press/v97/batson19a.html.
 """
 
+import math
 from typing import ClassVar
 
 import torch
@@ -49,7 +50,7 @@ class Gaussian(Denoiser, kind="gaussian"):
 
 
 def best_width(stack: Stack, ratios: list[float], device: torch.device | str = "cpu") -> float:
-    """The width that predicts hidden voxels best, from at most eight evenly spaced frames.
+    """The width that predicts hidden voxels best, from at most four evenly spaced frames.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def best_width(stack: Stack, ratios: list[float], device: torch.device | str = "
     float
         Voxels of the finest axis.
     """
-    count = min(8, stack.n_frames)
+    count = min(4, stack.n_frames)
     chosen = sorted({round(number * (stack.n_frames - 1) / max(1, count - 1)) for number in range(count)})
     errors = torch.zeros(len(WIDTHS), dtype=torch.float64)
     for frame in chosen:
@@ -75,8 +76,10 @@ def best_width(stack: Stack, ratios: list[float], device: torch.device | str = "
 
 
 def _blind_error(noisy: Tensor, widths: list[float]) -> float:
-    pulse = torch.zeros_like(noisy)
-    centre = tuple(size // 2 for size in noisy.shape)
+    # The kernel's own centre weight: the middle of a smoothed pulse, in a box that holds the kernel.
+    box = [2 * math.ceil(3 * width) + 3 for width in widths]
+    pulse = torch.zeros(1, 1, *box)
+    centre = (0, 0, *(size // 2 for size in box))
     pulse[centre] = 1.0
     weight = float(smooth(pulse, widths)[centre])
     blind = (smooth(noisy, widths) - weight * noisy) / max(1 - weight, 1e-6)

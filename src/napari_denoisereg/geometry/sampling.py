@@ -128,11 +128,17 @@ def smooth_axis(image: Tensor, axis: int, sigma: float) -> Tensor:
         Same shape.
     """
     radius = max(1, math.ceil(3 * sigma))
-    offsets = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
-    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    lines = image.movedim(axis + 2, -1)
-    flat = F.pad(lines.reshape(-1, 1, lines.shape[-1]), (radius, radius), mode="replicate")
-    return F.conv1d(flat, (kernel / kernel.sum()).reshape(1, 1, -1)).reshape(lines.shape).movedim(-1, axis + 2)
+    weights = [math.exp(-0.5 * (offset / sigma) ** 2) for offset in range(radius + 1)]
+    total = weights[0] + 2 * sum(weights[1:])
+    length, dim = image.shape[axis + 2], axis + 2
+    order = torch.arange(-radius, length + radius, device=image.device).clamp(0, length - 1)
+    padded = image.index_select(dim, order)
+    # Shifted copies added up: for one channel several times as fast as a convolution layer.
+    result = image * (weights[0] / total)
+    for offset in range(1, radius + 1):
+        near = padded.narrow(dim, radius - offset, length) + padded.narrow(dim, radius + offset, length)
+        result = torch.add(result, near, alpha=weights[offset] / total)
+    return result
 
 
 def _linear(image: Tensor, index: Tensor) -> Tensor:

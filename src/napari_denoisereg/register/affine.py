@@ -37,7 +37,7 @@ class AffineDescent(Registrar, kind="affine"):
     ) -> Steps[list[Transform]]:
         """Register a batch of pairs; see `Registrar.align`."""
         begin = as_weights(start if start is not None else [Identity(grid.ndim)] * len(fixed))
-        pace, parts, at_once = Pace(), [], max(1, 8 * 512**2 // fixed[0].numel())
+        pace, parts, at_once = Pace(), [], max(1, 4 * 512**2 // fixed[0].numel())
         for first in range(0, len(fixed), at_once):
             few = slice(first, first + at_once)
             levels = pyramid(fixed[few], moving[few], grid, coarsest=self.coarsest, finest=self.finest, blur=self.blur)

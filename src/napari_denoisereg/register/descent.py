@@ -1,11 +1,13 @@
 """Affine descent: batched, multi-resolution Gauss-Newton on intensities. Shared by the registrars that end in an affine.
 
 At each level the warped image is compared with the fixed one after both are brought to mean 0 and standard deviation 1 where
-they overlap (so brightness and bleaching do not matter), and a small transform is composed in front of the present one
-(forward compositional Gauss-Newton with Levenberg-Marquardt damping). A step that lowers the correlation is taken back.
+they overlap (so brightness and bleaching do not matter), and a small transform is composed in front of the present one. The
+steepest-descent images are those of the fixed image (inverse compositional Gauss-Newton), so that they are made once a level
+and a step costs little more than one warp; Levenberg-Marquardt damping, and a step that lowers the correlation is taken back.
 
 References
 ----------
+Baker and Matthews 2004, doi:10.1023/B:VISI.0000011205.11775.fd.
 Thévenaz, Ruttimann, Unser 1998, doi:10.1109/83.650848. Evangelidis and Psarakis 2008 (ECC), doi:10.1109/TPAMI.2008.113.
 """
 
@@ -111,15 +113,16 @@ def pyramid(fixed: Tensor, moving: Tensor, grid: Grid, *, coarsest: int, finest:
     factors = [finest]
     while longest / (factors[-1] * 2) >= coarsest:
         factors.append(factors[-1] * 2)
-    both = torch.stack([fixed, moving], dim=1)
-    levels = []
-    for factor in reversed(factors):
+    images, place, levels = torch.stack([fixed, moving], dim=1), grid, list[Pyramid]()
+    for factor in factors:
         # Anisotropic voxels: an axis is shrunk only once the others have become as coarse as it is.
         each = [max(1.0, factor * min(grid.spacing) / step) for step in grid.spacing]
         small = grid.coarser([min(f, n / 4) if n >= 8 else 1.0 for f, n in zip(each, grid.shape, strict=True)])
-        images = smooth(resample(both, grid, small), blur)
-        levels.append(Pyramid(images[:, :1], images[:, 1:], small))
-    return levels
+        # Each level is made from the finer one: cheaper than from full resolution, and as free of aliasing.
+        images, place = resample(images, place, small), small
+        blurred = smooth(images, blur)
+        levels.append(Pyramid(blurred[:, :1], blurred[:, 1:], small))
+    return levels[::-1]
 
 
 def homogeneous(weights: Tensor) -> Tensor:
@@ -189,30 +192,47 @@ def _descend_level(
     level: Pyramid, matrices: Tensor, motion: Motion, iterations: int, tolerance: float
 ) -> tuple[Tensor, Tensor]:
     generators, place = _generators(motion, level.grid)
-    steepest = _steepest(generators, place, level.grid, level.fixed.device)
-    damping = torch.full((len(matrices),), 1e-3, dtype=torch.float64)
     warped, valid = _warped(level, matrices)
-    one, two, score = _standardised(level.fixed, warped, valid)
+    residual, score = _residual(level.fixed, warped, valid)
+    design = _design(level, _steepest(generators, place, level.grid, level.fixed.device))
+    seen = design * valid.flatten(2)
+    normal = (seen @ design.transpose(1, 2)).double().cpu()
+    damping = torch.full((len(matrices),), 1e-3, dtype=torch.float64)
     active = torch.ones(len(matrices), dtype=torch.bool)
     for _ in range(iterations):
-        step = _gauss_newton(one, two, valid, steepest, level.grid, damping)
-        trial = matrices @ _exponential(step, generators, place)
-        trial[~active] = matrices[~active]
-        warped, valid_trial = _warped(level, trial)
-        one_trial, two_trial, score_trial = _standardised(level.fixed, warped, valid_trial)
-        better = score_trial > score
+        right = (design @ residual.unsqueeze(-1)).squeeze(-1).double().cpu()
+        step = _solve(normal, right, damping)
+        trial = torch.where(active[:, None, None], matrices @ _exponential(step, generators, place), matrices)
+        after, score_trial = _residual(level.fixed, *_warped(level, trial))
+        better = active & (score_trial > score)
         moved = _corner_motion(step, generators, place, level.grid)
         matrices = torch.where(better[:, None, None], trial, matrices)
         score = torch.where(better, score_trial, score)
-        damping = torch.where(better, damping / 5, damping * 10).clamp(1e-6, 1e6)
-        keep = better.to(one.device).reshape(-1, *(1,) * (one.ndim - 1))
-        one, two, valid = (
-            torch.where(keep, after, before) for after, before in ((one_trial, one), (two_trial, two), (valid_trial, valid))
-        )
-        active &= (moved > tolerance) & (damping < 1e5)
+        residual = torch.where(better.to(residual.device)[:, None], after, residual)
+        damping = torch.where(better, damping / 5, damping * 10).clamp(min=1e-6)
+        # A refused step of a tenth of a voxel is noise, not a slope to follow with smaller ones.
+        active &= (moved > torch.where(better, tolerance, 0.1)) & (damping < 10.0)
         if not bool(active.any()):
             break
     return matrices, score
+
+
+def _design(level: Pyramid, steepest: Tensor) -> Tensor:
+    """How the fixed image changes under every generator: ``(B, P, N)``."""
+    everywhere = torch.ones_like(level.fixed)
+    fixed, _, _ = _standardised(level.fixed, level.fixed, everywhere)
+    # A single plane has no slope along z.
+    slopes = [
+        (torch.gradient(fixed, spacing=step, dim=axis + 2)[0] if fixed.shape[axis + 2] > 1 else 0 * fixed).flatten(1)
+        for axis, step in enumerate(level.grid.spacing)
+    ]
+    return sum(slope[:, None, :] * steepest[None, :, axis] for axis, slope in enumerate(slopes))  # type: ignore[return-value]
+
+
+def _residual(fixed: Tensor, warped: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Difference of the standardised images ``(B, N)`` and their correlation ``(B,)``."""
+    one, two, score = _standardised(fixed, warped, valid)
+    return (one - two).flatten(1), score
 
 
 def _warped(level: Pyramid, matrices: Tensor) -> tuple[Tensor, Tensor]:
@@ -265,17 +285,11 @@ def _steepest(generators: Tensor, place: tuple[Tensor, float], grid: Grid, devic
     return torch.einsum("pij,jn->pin", generators[:, :-1].to(points), padded) * scale
 
 
-def _gauss_newton(one: Tensor, two: Tensor, valid: Tensor, steepest: Tensor, grid: Grid, damping: Tensor) -> Tensor:
+def _solve(normal: Tensor, right: Tensor, damping: Tensor) -> Tensor:
     """Solve the damped normal equations: ``(B, P)``, float64, CPU."""
-    slopes = torch.stack([torch.gradient(two, spacing=grid.spacing[axis], dim=axis + 2)[0] for axis in range(grid.ndim)], dim=1)
-    slopes = (slopes.squeeze(2) * valid).flatten(2)
-    design = torch.einsum("bdn,pdn->bpn", slopes, steepest)
-    residual = (one - two).flatten(1)
-    normal = (design @ design.transpose(1, 2)).double().cpu()
-    right = (design @ residual.unsqueeze(-1)).squeeze(-1).double().cpu()
     diagonal = torch.diagonal(normal, dim1=1, dim2=2)
-    normal = normal + torch.diag_embed(diagonal * damping[:, None] + 1e-9 * diagonal.amax(1, keepdim=True) + 1e-12)
-    return torch.linalg.solve(normal, right)
+    ridge = diagonal * damping[:, None] + 1e-9 * diagonal.amax(1, keepdim=True) + 1e-12
+    return torch.linalg.solve(normal + torch.diag_embed(ridge), right)
 
 
 def _exponential(step: Tensor, generators: Tensor, place: tuple[Tensor, float]) -> Tensor:

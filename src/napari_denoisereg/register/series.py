@@ -9,6 +9,7 @@
 Straight to the first frame, far frames lose track; composed, small errors grow to a drift. The combination has neither.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from napari_denoisereg.frames import batches
-from napari_denoisereg.geometry import Identity, PerFrame, Transform, smooth, warp
+from napari_denoisereg.geometry import Identity, PerFrame, Transform, resample, smooth, warp
 from napari_denoisereg.losses.correlation import Correlation
 from napari_denoisereg.method import Method, setting
 from napari_denoisereg.model import Model
@@ -144,13 +145,18 @@ def similarity_to_first(stack: Stack, transforms: PerFrame, device: torch.device
     Tensor
         ``(T,)``, float64: 1 is alike.
     """
-    measure, grid = Correlation(), stack.grid
-    first = smooth(stack.tensor([0], device)[None], 1.0)
-    scores = []
+    measure = Correlation()
+    # Some ten thousand voxels tell as much as all of them, and noise averages out.
+    small = stack.grid.coarser(max(1.0, (math.prod(stack.grid.shape) / 2**16) ** (1 / stack.grid.ndim)))
+
+    def look(frame: int) -> Tensor:
+        return smooth(resample(stack.tensor([frame], device)[None], stack.grid, small), 1.0)
+
+    first, scores = look(0), []
     for number, transform in enumerate(transforms):
-        moving = smooth(stack.tensor([number], device)[None], 1.0)
+        moving = look(number)
         both = torch.cat([moving, torch.ones_like(moving)], dim=1)
-        warped = warp(both, transform, fixed=grid)
+        warped = warp(both, transform, fixed=small)
         valid = warped[:, 1:] > 0.999
         # An overlap below a tenth says nothing.
         enough = float(valid.float().mean()) >= 0.1
