@@ -1,0 +1,193 @@
+"""The command line: real files in, real results out, real processes stopped in the middle."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+import napari_denoisereg as dr
+from napari_denoisereg import io
+from napari_denoisereg.cli import main
+from napari_denoisereg.evaluation.synthetic import SyntheticMovie, nuclei_movie
+from napari_denoisereg.results import read_registration
+
+FAST = {"name": "tiny", "denoise": {"kind": "gaussian", "sigma": 1.0}, "register": [{"kind": "affine"}]}
+
+
+@pytest.fixture(scope="module")
+def movie() -> SyntheticMovie:
+    return nuclei_movie("easy", seed=1, shape=(72, 72), n_frames=4)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, movie: SyntheticMovie) -> Path:
+    stack = dr.Stack(movie.noisy, axes="tyx", spacing=(2, 0.5, 0.5), units=("second", "micrometer", "micrometer"))
+    io.write(stack, tmp_path / "movie.ome.tif")
+    io.write_keypoints(movie.keypoints, tmp_path / "keypoints.csv")
+    (tmp_path / "recipe.json").write_text(json.dumps(FAST))
+    return tmp_path
+
+
+def _run(*words: object) -> int:
+    return main([str(word) for word in words])
+
+
+def test_run_writes_images_and_transforms_with_their_place(folder: Path, movie: SyntheticMovie) -> None:
+    out = folder / "out.zarr"
+    assert _run("run", folder / "movie.ome.tif", out, "--recipe", folder / "recipe.json", "--device", "cpu") == 0
+    aligned, denoised = io.read(out / "aligned"), io.read(out / "denoised")
+    assert aligned.shape == denoised.shape == movie.noisy.shape
+    assert aligned.spacing == denoised.spacing == (2, 0.5, 0.5)
+    assert aligned.units[-1] == "micrometer"
+    registration = read_registration(out)
+    expected = registration.warp(io.read(folder / "movie.ome.tif"))
+    np.testing.assert_array_equal(np.asarray(aligned.data), np.asarray(expected.data))
+
+
+def test_evaluate_prints_a_smaller_error_after_registration(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _run("register", folder / "movie.ome.tif", folder / "out.zarr", "affine", "--finest", 1)
+    report = folder / "error.json"
+    assert (
+        _run("evaluate", "--keypoints", folder / "keypoints.csv", "--transforms", folder / "out.zarr", "--report", report) == 0
+    )
+    assert "after mean" in capsys.readouterr().out
+    error = dr.evaluate(folder / "keypoints.csv", read_registration(folder / "out.zarr"))
+    assert error.figures()["after_mean"] < 0.5 * error.figures()["before_mean"]
+    assert report.stat().st_size > 0
+
+
+def test_settings_of_a_method_reach_it(folder: Path) -> None:
+    assert _run("denoise", folder / "movie.ome.tif", folder / "clean.ome.zarr", "gaussian", "--sigma", 2.5) == 0
+    assert io.read(folder / "clean.ome.zarr").history[-1]["denoise"] == {"kind": "gaussian", "sigma": 2.5}
+
+
+def test_a_model_is_trained_once_and_used_often(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = folder / "nuclei.safetensors"
+    assert _run("train", "noise2void", folder / "movie.ome.tif", "--output", model, "--iterations", 2, "--patch", 32) == 0
+    for name in ("a", "b"):
+        words = ("denoise", folder / "movie.ome.tif", folder / f"{name}.tif", "--model", model, "noise2void")
+        assert _run(*words) == 0
+    first, second = (tifffile.imread(folder / f"{name}.tif") for name in ("a", "b"))
+    np.testing.assert_array_equal(first, second)
+    assert _run("register", folder / "movie.ome.tif", folder / "out.zarr", "--model", model, "affine") == 1
+    assert "model" in capsys.readouterr().err
+    assert not (folder / "out.zarr").exists()
+
+
+def test_apply_moves_labels_without_making_new_ones(folder: Path, movie: SyntheticMovie) -> None:
+    labels = (movie.clean > np.median(movie.clean)).astype(np.uint16) * 40_000
+    tifffile.imwrite(folder / "labels.tif", labels, photometric="minisblack", metadata={"axes": "TYX"})
+    _run("register", folder / "movie.ome.tif", folder / "out.zarr", "affine")
+    words = ("apply", folder / "out.zarr", folder / "labels.tif", folder / "moved.tif", "--interpolation", "nearest")
+    assert _run(*words) == 0
+    moved = tifffile.imread(folder / "moved.tif")
+    assert moved.dtype == np.uint16
+    assert set(np.unique(moved)) <= {0, 40_000}
+    assert (moved != labels).any()
+
+
+def test_methods_lists_the_registry(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("methods") == 0
+    printed = capsys.readouterr().out
+    assert all(row["kind"] in printed for row in dr.methods())
+
+
+def test_demo_makes_everything_a_person_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("demo", "--folder", tmp_path / "demo", "--recipe", "fast") == 0
+    made = {path.name for path in (tmp_path / "demo").iterdir()}
+    assert {"result.zarr", "displacement_last_frame.zarr", "overview.png", "error.html", "keypoints.csv"} <= made
+    assert "before mean" in capsys.readouterr().out
+    field = io.read_transforms(tmp_path / "demo" / "displacement_last_frame.zarr")[0][0].field
+    assert field.shape == (2, 256, 256)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("run", "missing.tif", "out.zarr"), "missing.tif"),
+        (("run", "movie.ome.tif", "out.zarr", "--recipe", "excellent"), "fast, balanced, best"),
+        (("run", "movie.ome.tif", "no/such/folder/out.zarr"), "does not exist"),
+        (("run", "movie.ome.tif", "out.zarr", "--axes", "zyxt"), "axes"),
+        (("register", "movie.ome.tif", "out.zarr", "--channel", "3", "affine"), "Channel 3"),
+        (("register", "movie.ome.tif", "out.zarr", "--series", "sideways", "affine"), "combined"),
+        (("run", "half.tif", "out.zarr"), "half.tif"),
+        (("run", "one.tif", "out.zarr", "--recipe", "fast"), "at least 2 frames"),
+        (("run", "holes.tif", "out.zarr", "--recipe", "fast"), "NaN"),
+        (("evaluate", "--keypoints", "movie.ome.tif"), "movie.ome.tif"),
+    ],
+)
+def test_bad_input_is_refused_in_plain_words_and_leaves_nothing(
+    folder: Path,
+    movie: SyntheticMovie,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    told: str,
+) -> None:
+    monkeypatch.chdir(folder)
+    whole = Path("movie.ome.tif").read_bytes()
+    Path("half.tif").write_bytes(whole[: len(whole) // 2])
+    tifffile.imwrite("one.tif", movie.noisy[:1, None], photometric="minisblack", metadata={"axes": "TZYX"})
+    holes = np.where(movie.noisy > np.percentile(movie.noisy, 99), np.nan, movie.noisy)
+    tifffile.imwrite("holes.tif", holes, photometric="minisblack")
+    before = sorted(Path().rglob("*"))
+    assert main(list(words)) == 1
+    message = " ".join(capsys.readouterr().err.split())
+    assert told in message
+    assert "Traceback" not in message
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_a_setting_out_of_bounds_is_refused(folder: Path) -> None:
+    with pytest.raises(SystemExit):
+        _run("denoise", folder / "movie.ome.tif", folder / "out.tif", "noise2void", "--patch", 3)
+    assert not (folder / "out.tif").exists()
+
+
+def test_an_earlier_result_is_kept_unless_told_otherwise(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("denoise", folder / "movie.ome.tif", folder / "clean.tif")
+    assert _run(*words, "gaussian") == 0
+    first = (folder / "clean.tif").read_bytes()
+    assert _run(*words, "gaussian", "--sigma", 5) == 1
+    assert "exists already" in " ".join(capsys.readouterr().err.split())
+    assert (folder / "clean.tif").read_bytes() == first
+    assert _run(*words, "--overwrite", "gaussian", "--sigma", 5) == 0
+    assert (folder / "clean.tif").read_bytes() != first
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_run_leaves_the_old_result(folder: Path, stop: signal.Signals) -> None:
+    out = folder / "out.zarr"
+    assert _run("run", folder / "movie.ome.tif", out, "--recipe", folder / "recipe.json") == 0
+    old = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    words = ["run", str(folder / "movie.ome.tif"), str(out), "--recipe", "balanced", "--overwrite", "--device", "cpu"]
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from napari_denoisereg.cli import main; print('ready', flush=True); sys.exit(main())",
+            *words,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(3.0)  # the balanced recipe trains for a minute
+    assert process.poll() is None
+    process.send_signal(stop)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == (130 if stop == signal.SIGINT else -signal.SIGKILL)
+    if stop == signal.SIGINT:
+        assert "Stopped; nothing was written." in errors
+        assert not list(folder.glob(".part-*"))
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == old
