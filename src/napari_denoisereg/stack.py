@@ -234,10 +234,11 @@ class Stack:
             Axes as in ``axes``.
         """
         shape = (grid or self.grid).shape
-        dtype = np.dtype(dtype or self.dtype)
+        # In the machine's byte order, as dask joins frames.
+        dtype = np.dtype(dtype or self.dtype).newbyteorder("=")
 
         def lazily(number: int, channel: int) -> da.Array:
-            work = delayed(lambda: change(number, self.frame(number, channel)), pure=False)()
+            work = delayed(lambda: change(number, self.frame(number, channel)).astype(dtype, copy=False), pure=False)()
             return da.from_delayed(work, shape=shape, dtype=dtype)
 
         channels = [da.stack([lazily(t, c) for t in range(self.n_frames)]) for c in range(self.n_channels)]
