@@ -88,7 +88,7 @@ docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --strict --quiet
 
 screenshots: $(VENV)/.dev gui-packages
-	QT_API=pyqt6 $(screen) $(bin)/python docs/take_screenshots.py
+	QT_API=pyqt6 $(screen) $(bin)/python docs/make_screenshots.py
 
 clean:
 	rm -rf $(VENV) site build dist demo-output .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks

@@ -78,7 +78,7 @@ def _frame_figures(frame: Frame, number: int) -> tuple[float, ...]:
         bad = int(frame.size - np.isfinite(frame).sum())
         raise ValueError(f"Frame {number} has {bad} NaN or infinite values; replace them (e.g. numpy.nan_to_num) first.")
     low, high = float(frame.min()), float(frame.max())
-    limit = float(np.finfo(np.float32).max) / 1e4
+    limit = math.sqrt(float(np.finfo(np.float32).max)) / 1e4  # sums of squares must fit as well
     if max(abs(low), abs(high)) > limit:
         raise ValueError(f"Frame {number} has values up to {max(abs(low), abs(high)):.3g}, which overflow; divide the data.")
     if low == high:

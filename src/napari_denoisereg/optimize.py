@@ -17,6 +17,7 @@ def minimise(  # noqa: PLR0913 - the loop's whole vocabulary; everything after l
     iterations: int,
     seconds: float | None = None,
     learning_rate: float = 1e-3,
+    schedule: Callable[[float], float] | None = None,
     stage: str = "optimising",
     preview: Callable[[], object] | None = None,
     after: Callable[[int], None] | None = None,
@@ -35,6 +36,9 @@ def minimise(  # noqa: PLR0913 - the loop's whole vocabulary; everything after l
         At most so long, s; the iteration under way is finished.
     learning_rate : float
         Adam's step.
+    schedule : callable, optional
+        Called before each iteration with the share of the budget that is spent, 0 to 1; returns what the step is multiplied
+        by. A place, too, to change what depends on the share.
     stage : str
         Shown with the progress.
     preview : callable, optional
@@ -54,7 +58,10 @@ def minimise(  # noqa: PLR0913 - the loop's whole vocabulary; everything after l
     """
     optimiser = torch.optim.Adam(list(parameters), lr=learning_rate, betas=(0.9, 0.999))
     pace, start, losses = Pace(), time.monotonic(), list[float]()
+    done = 0.0
     for iteration in range(iterations):
+        if schedule is not None:
+            optimiser.param_groups[0]["lr"] = learning_rate * schedule(done)
         optimiser.zero_grad(set_to_none=True)
         value = loss(iteration)
         losses.append(float(value.detach()))

@@ -28,6 +28,7 @@ from napari_denoisereg.register.stacks import register_stack, train
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps, finish, portion
 
+PREVIEW_SECONDS = 5.0
 FAMILIES: tuple[type[Method], ...] = (Denoiser, Registrar)
 
 
@@ -72,6 +73,11 @@ class Pipeline(Method, family="recipe"):
     )
     series: Series = setting(Combined(), "How pairs of frames become a registered stack.")
     channel: int = setting(0, "Channel that registration looks at; its result is applied to all.", ge=0)
+
+    @property
+    def first_denoiser(self) -> Denoiser | Registrar | None:
+        """What denoises in this recipe: the denoiser, or else a registrar that does both."""
+        return self.denoise or next((registrar for registrar in self.registrars if registrar.is_denoiser), None)
 
     def run(
         self,
@@ -154,15 +160,19 @@ class Pipeline(Method, family="recipe"):
             When nothing in the recipe denoises.
         """
         where = devices.choose(device) if isinstance(device, str) else device
-        if self.denoise is None:
+        method = self.first_denoiser
+        if method is None:
             raise ValueError("This recipe does not denoise, so there is nothing to preview; choose a denoiser.")
         first = max(0, min(frame - 1, stack.n_frames - 3))
         few = stack.channel(self.channel).frame_range(first, min(first + 3, stack.n_frames))
         yield from portion(inspect(few, least_frames=1), 0.0, 0.05)
-        quick = self.denoise
-        if quick.is_trained and "seconds" in type(quick).model_fields:
-            quick = quick.model_copy(update={"seconds": 5.0})
-        denoised = yield from portion(quick.run(few, device=where), 0.05, 1.0)
+        if method.is_trained and "seconds" in type(method).model_fields:
+            method = method.model_copy(update={"seconds": PREVIEW_SECONDS})
+        if isinstance(method, Denoiser):
+            denoised = yield from portion(method.run(few, device=where), 0.05, 1.0)
+        else:
+            model = yield from portion(method.fit([few], device=where), 0.05, 0.9)
+            denoised = yield from portion(method.denoise(few, model=model, device=where), 0.9, 1.0)
         return np.asarray(denoised.frame(frame - first), np.float32)
 
     def _check(self, stack: Stack, models: Sequence[Model]) -> Steps[None]:

@@ -152,7 +152,7 @@ def _over_time(errors: KeypointError, rows: list[Row], name: str) -> Series:
 
 
 def _keypoint_lines(errors: KeypointError) -> list[Series]:
-    lines = []
+    lines: list[Series] = []
     for row in errors.table("annotator", "kind", "id"):
         chosen = (errors.annotator == row["annotator"]) & (errors.kind == row["kind"]) & (errors.id == row["id"])
         order = np.argsort(errors.frame[chosen])

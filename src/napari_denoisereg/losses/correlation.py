@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from napari_denoisereg.losses.similarity import Similarity, weights_of
@@ -21,8 +22,12 @@ class Correlation(Similarity, kind="correlation"):
         total = (weights.flatten(1).sum(1) * fixed.shape[1]).clamp(min=1e-6)
 
         def centred(image: Tensor) -> Tensor:
-            mean = (image * weights).flatten(1).sum(1) / total
-            return image - mean.reshape(-1, *(1,) * (image.ndim - 1))
+            mean = ((image * weights).flatten(1).sum(1) / total).reshape(-1, *(1,) * (image.ndim - 1))
+            difference = (image - mean) * (weights > 0)
+            # Of about one, whatever the unit: squares of tiny or huge intensities would leave the range of float32.
+            size = difference.detach().abs().flatten(1).amax(1).reshape(mean.shape)
+            numbers = torch.finfo(image.dtype)
+            return difference / torch.maximum(size, numbers.eps * mean.detach().abs()).clamp(min=numbers.tiny)
 
         def product(left: Tensor, right: Tensor) -> Tensor:
             return (left * right * weights).flatten(1).sum(1) / total

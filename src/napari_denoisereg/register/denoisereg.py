@@ -2,7 +2,8 @@
 
 The network and its loss are the paper's (`networks.denoisereg`). What is ours: frames are shrunk by block means for the
 registration part, and noise is also learnt from patches at full resolution, so that a model trained in minutes on a laptop
-denoises full frames (``size=0`` and enough ``seconds`` is the paper as it stands); and the predicted transform is refined by a
+denoises full frames; a schedule makes short trainings good (``size=0, schedule="paper", learning_rate=1e-4`` and enough
+``seconds`` train as the paper does); and the predicted transform is refined by a
 few Gauss-Newton steps on the denoised pair (``refinement=0`` leaves the network's own).
 
 References
@@ -23,7 +24,7 @@ from napari_denoisereg.frames import FramePool, denoise_frames, standardisation
 from napari_denoisereg.geometry import Grid, Identity, Transform
 from napari_denoisereg.method import setting
 from napari_denoisereg.model import Model
-from napari_denoisereg.networks.blind_spot import Masked, augment, blind_spot_loss, hide
+from napari_denoisereg.networks.blind_spot import Masked, Schedule, augment, blind_spot_loss, hide, quick_schedule
 from napari_denoisereg.networks.blind_spot_unet import predict
 from napari_denoisereg.networks.denoisereg import DenoiseRegNet, joint_loss, match_histogram, shrink, to_world
 from napari_denoisereg.optimize import minimise
@@ -60,10 +61,11 @@ class DenoiseReg(Registrar, kind="denoisereg"):
     reach: int = setting(4, "Training pairs are at most so many frames apart.", ge=1, le=1000, advanced=True)
     batch: int = setting(4, "Pairs per iteration.", ge=1, le=64, advanced=True)
     patch: int = setting(64, "Side of full-resolution patches.", unit="px", ge=16, le=1024, multiple_of=8, advanced=True)
-    learning_rate: float = setting(
-        1e-3, "Step size of Adam; the paper takes 1e-4 and 300 000 iterations.", gt=0, le=0.1, advanced=True
+    learning_rate: float = setting(3e-3, "First step size of Adam; the paper's is 1e-4.", gt=0, le=0.1, advanced=True)
+    schedule: Schedule = setting(
+        "quick", "quick: steps fall and normalisation is fixed early, for minutes; paper: neither, for days.", advanced=True
     )
-    masked: float = setting(0.02, "Share of voxels hidden.", gt=0, le=0.5, advanced=True)
+    masked: float = setting(0.05, "Share of voxels hidden.", gt=0, le=0.5, advanced=True)
     radius: int = setting(2, "Hidden voxels take a value from at most so far away.", unit="px", ge=1, le=10, advanced=True)
     augmentation: float = setting(0.3, "Chance that an image is turned and stretched.", ge=0, le=1, advanced=True)
     finest: int = setting(2, "Resolution the refinement ends at: 1 full, 2 half, ...", ge=1, le=16, advanced=True)
@@ -84,12 +86,11 @@ class DenoiseReg(Registrar, kind="denoisereg"):
         Without ``score`` the proxy is eq. 4 itself on eight fixed validation pairs with fixed hidden voxels.
         """
         pool = FramePool(stacks, seed=self.seed)
-        network = self._network(pool.ndim, start).to(device)
+        network = self._network(pool.ndim, start).to(device).train()
         random = devices.generator(self.seed, device)
         keeper = _Best(self, network, stacks, score or self._proxy(FramePool(stacks, seed=self.seed + 1), device))
 
         def loss(_: int) -> Tensor:
-            network.train()
             pairs = [self._pair(pool, device) for _ in range(self.batch)]
             fixed = augment(torch.cat([pair[0] for pair in pairs]), probability=self.augmentation, generator=random)
             moving = augment(torch.cat([pair[1] for pair in pairs]), probability=self.augmentation, generator=random)
@@ -104,6 +105,7 @@ class DenoiseReg(Registrar, kind="denoisereg"):
             iterations=self.iterations,
             seconds=self.seconds,
             learning_rate=self.learning_rate,
+            schedule=quick_schedule(network) if self.schedule == "quick" else None,
             stage="training",
             after=lambda iteration: keeper.judge(iteration) if (iteration + 1) % self.every == 0 else None,
         )
@@ -243,5 +245,5 @@ def _standardised(pair: Pair, grid: Grid, size: int) -> tuple[Pair, Grid]:
     """Shrink, bring the fixed image to mean 0 and standard deviation 1, and match the moving one's histogram to it."""
     (fixed, small), (moving, _) = (shrink(image, grid, size) for image in pair)
     axes = tuple(range(1, fixed.ndim))
-    fixed = (fixed - fixed.mean(axes, keepdim=True)) / fixed.std(axes, keepdim=True).clamp(min=1e-6)
+    fixed = (fixed - fixed.mean(axes, keepdim=True)) / fixed.std(axes, keepdim=True).clamp(min=torch.finfo(fixed.dtype).tiny)
     return (fixed, match_histogram(moving, fixed)), small

@@ -114,6 +114,8 @@ def pyramid(fixed: Tensor, moving: Tensor, grid: Grid, *, coarsest: int, finest:
     while longest / (factors[-1] * 2) >= coarsest:
         factors.append(factors[-1] * 2)
     images, place, levels = torch.stack([fixed, moving], dim=1), grid, list[Pyramid]()
+    std, mean = torch.std_mean(images, dim=tuple(range(2, images.ndim)), keepdim=True)
+    images = (images - mean) / std.clamp(min=torch.finfo(images.dtype).tiny)  # whatever unit the intensities have
     for factor in factors:
         # Anisotropic voxels: an axis is shrunk only once the others have become as coarse as it is.
         each = [max(1.0, factor * min(grid.spacing) / step) for step in grid.spacing]

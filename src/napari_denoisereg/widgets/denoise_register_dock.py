@@ -60,7 +60,7 @@ ABOUT_RUN = "Work on the whole layer. You can go on using napari; Cancel leaves 
 ABOUT_PREVIEW = "Denoise the frame in view only, quickly, to see what the recipe does."
 PREVIEW = "Frame {number} denoised: switch the eye of layer '{name}' on and off to compare."
 ROUGH_PREVIEW = "Frame {number} after a few seconds of training: only a rough idea. Run trains longer and does better."
-WHOLE_MOVIE_ONLY = "This recipe denoises and registers with one network, which has to see the whole movie first: press Run."
+NOTHING_TO_PREVIEW = "This recipe does not denoise, so one frame alone shows nothing: press Run."
 DEVICE_NAMES = {"auto": "Automatic", "cpu": "Processor (CPU)", "cuda": "Graphics card (CUDA)", "mps": "Graphics card (Apple)"}
 
 
@@ -267,7 +267,8 @@ class DenoiseRegisterDock(QWidget):
         data = frame_layer_data(frame, look, "preview", recipe, number=number, channel=recipe.channel)
         self._drop_preview()
         self._preview = self._add([data])[0]
-        is_rough = recipe.denoise is not None and recipe.denoise.is_trained
+        method = recipe.first_denoiser
+        is_rough = method is not None and method.is_trained
         self._runner.say((ROUGH_PREVIEW if is_rough else PREVIEW).format(number=number, name=self._preview.name))
 
     def _show(self, outcome: Outcome, look: Look, *, denoised: bool, registered: bool) -> None:
@@ -315,11 +316,11 @@ class DenoiseRegisterDock(QWidget):
         except ValueError as error:
             problem = str(error)
         is_ready = recipe is not None and self._source.stack() is not None and not self._runner.is_running
-        has_preview = recipe is not None and recipe.denoise is not None
+        has_preview = recipe is not None and recipe.first_denoiser is not None
         self._run.setEnabled(is_ready)
         self._run.setToolTip(problem or ABOUT_RUN)
         self._show_frame.setEnabled(is_ready and has_preview)
-        self._show_frame.setToolTip(problem or (ABOUT_PREVIEW if has_preview or recipe is None else WHOLE_MOVIE_ONLY))
+        self._show_frame.setToolTip(problem or (ABOUT_PREVIEW if has_preview or recipe is None else NOTHING_TO_PREVIEW))
 
     # ------------------------------------------------------------------------------------------ closing
     def close_down(self) -> None:
