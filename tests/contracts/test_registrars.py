@@ -123,12 +123,13 @@ def test_a_batch_gives_what_its_pairs_give_alone(member: type[Registrar], align:
 
 
 @every_registrar
-def test_intensity_scale_does_not_matter(member: type[Registrar], align: Callable) -> None:
+@pytest.mark.parametrize(("scale", "offset"), [(0.001, -3.0), (1e-9, 0.0), (1e10, 1e10)])
+def test_intensity_scale_does_not_matter(member: type[Registrar], scale: float, offset: float, align: Callable) -> None:
     grid = GRIDS[2]
     image = texture(grid)
     fixed, moving = window(image, grid, 0)[None], window(image, grid, 2)[None]
     (plain,) = align(member, fixed, moving, grid)
-    (scaled,) = align(member, 0.001 * fixed - 3, 50 * moving + 20_000, grid)
+    (scaled,) = align(member, scale * fixed + offset, 50 * moving + 20_000, grid)
     assert distance(plain, scaled, grid) < 0.3
 
 

@@ -85,7 +85,7 @@ def test_a_constant_frame_is_refused(values: np.ndarray, dtype: str) -> None:
         finish(inspect(Stack(data, "tyx")))
 
 
-@pytest.mark.parametrize("factor", [1e37, -1e200])
+@pytest.mark.parametrize("factor", [1e18, 1e37, -1e200])
 def test_values_that_overflow_are_refused(values: np.ndarray, factor: float) -> None:
     with pytest.raises(ValueError, match=r"Frame 0 has values up to .* which overflow; divide the data"):
         finish(inspect(Stack(values * factor, "tyx")))

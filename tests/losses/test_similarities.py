@@ -42,9 +42,12 @@ def test_correlation_by_hand(warped: Tensor, value: float) -> None:
     assert float(Correlation()(row(1, 2, 3, 4), warped)) == pytest.approx(value, abs=1e-5)
 
 
-def test_correlation_ignores_brightness_and_contrast(generator: torch.Generator) -> None:
-    image = torch.rand(2, 1, 5, 6, generator=generator)
-    torch.testing.assert_close(Correlation()(image, 3 * image + 100), torch.zeros(2), atol=1e-4, rtol=0)
+@pytest.mark.parametrize(("contrast", "brightness"), [(3.0, 100.0), (1e-9, 0.0), (1e15, -1e15), (1e-30, 1e-31)])
+def test_correlation_ignores_brightness_and_contrast(contrast: float, brightness: float, generator: torch.Generator) -> None:
+    image, other = torch.rand(2, 2, 1, 5, 6, generator=generator)
+    torch.testing.assert_close(Correlation()(image, contrast * image + brightness), torch.zeros(2), atol=1e-4, rtol=0)
+    alike = Correlation()(image, other)
+    torch.testing.assert_close(Correlation()(image, contrast * other + brightness), alike, atol=1e-4, rtol=0)
 
 
 def test_correlation_of_a_constant_image_is_finite_and_says_nothing() -> None:
