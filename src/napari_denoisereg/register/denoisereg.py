@@ -169,8 +169,11 @@ class DenoiseReg(Registrar, kind="denoisereg"):
 
     def _denoised_levels(self, network: DenoiseRegNet, pair: Pair, grid: Grid) -> list[Pyramid]:
         half, coarse = _standardised(pair, grid, round(max(grid.extent) / min(grid.spacing) / self.finest))
-        denoised = [predict(network.denoiser, image, self.tile)[:, 0] for image in half]
-        return pyramid(denoised[0], denoised[1], coarse, coarsest=32, finest=1)
+        fixed, moving = half
+        # A series to the first frame gives that frame again and again: it is denoised once.
+        once = fixed[:1] if pair[0].stride(0) == 0 else fixed
+        denoised = [predict(network.denoiser, image, self.tile)[:, 0] for image in (once, moving)]
+        return pyramid(denoised[0].expand_as(denoised[1]), denoised[1], coarse, coarsest=32, finest=1)
 
     def _pair(self, pool: FramePool, device: torch.device | str) -> Pair:
         """Two frames, shrunk and matched in intensities, each ``(1, 1, *small)``; sides are multiples of 8."""
@@ -229,8 +232,7 @@ class _Best:
             self._figure = figure
 
     def result(self, iterations: int, loss: float) -> Model:
-        if self._best is None or iterations < self._method.every:
-            self.judge(iterations - 1)
+        self.judge(iterations - 1)
         best = self._best or self._model({"iterations": iterations})
         provenance = {**best.provenance, "iterations_in_all": iterations, "loss": loss}
         return Model(best.method, best.weights, best.ndim, best.statistics, provenance)
