@@ -31,8 +31,9 @@ class FramePool:
     ----------
     stacks : sequence of Stack
         Same number of spatial axes, no channel axis.
-    size : int
-        Frames kept in memory. Where there are more, one of them is exchanged at every draw.
+    size : int, optional
+        Frames kept in memory, by default as many as fit in an eighth of what is free, at most 64. Where there are more, the
+        oldest is exchanged for each one that is drawn anew.
     seed : int
         Seed of the draws.
 
@@ -42,14 +43,15 @@ class FramePool:
         When there are no stacks or their frames differ in dimension.
     """
 
-    def __init__(self, stacks: Sequence[Stack], *, size: int = 64, seed: int = 0) -> None:
+    def __init__(self, stacks: Sequence[Stack], *, size: int | None = None, seed: int = 0) -> None:
         if len({stack.grid.ndim for stack in stacks}) != 1:
             raise ValueError(f"Expected stacks whose frames have the same number of axes, got {list(stacks)}.")
         self._stacks = tuple(stacks)
         self._scales = tuple(standardisation(stack) for stack in stacks)
         self._random = np.random.default_rng(seed)
         self._all = [(number, frame) for number, stack in enumerate(stacks) for frame in range(stack.n_frames)]
-        self._size = min(size, len(self._all))
+        fitting = devices.free_memory() // 8 // (4 * max(math.prod(stack.grid.shape) for stack in stacks))
+        self._size = size or max(2, min(64, fitting))
         self._kept: dict[tuple[int, int], Tensor] = {}
 
     @property

@@ -23,7 +23,8 @@ class Registration:
     grid : Grid
         Of the frames.
     quality : mapping of str to ndarray
-        Per frame, ``(T,)``: ``"before"`` and ``"after"``, correlation with the fixed frame over their overlap.
+        Per frame, ``(T,)``: ``"before"`` and ``"after"``, correlation with the fixed frame (serial sections: with the section
+        before) over their overlap.
     flagged : tuple of int
         Frames that look lost or got worse.
     history : tuple of mapping

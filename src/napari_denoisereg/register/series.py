@@ -5,6 +5,7 @@
     to first      0 ──T(1)──► 1     0 ──T(2)──► 2     0 ──T(3)──► 3       every frame on its own
     to previous   0 ──P(1)──► 1 ──P(2)──► 2 ──P(3)──► 3                   T(t) = P(1).then(P(2))...then(P(t)): errors add up
     combined      as to previous, then every T(t) is refined on frame 0 itself; whichever fits frame 0 better is kept
+                  (movies; serial sections are only chained)
 
 Straight to the first frame, far frames lose track; composed, small errors grow to a drift. The combination has neither.
 """
@@ -106,7 +107,10 @@ class ToPrevious(Series, kind="to_previous"):
 
 
 class Combined(Series, kind="combined"):
-    """To the previous frame first, then refined on the first frame: keeps track and does not drift."""
+    """To the previous frame first, then refined on the first frame: keeps track and does not drift.
+
+    Serial sections are only chained: what is in the first section says nothing about the tenth.
+    """
 
     title: ClassVar[str] = "Combined (keeps track, no drift)"
 
@@ -116,6 +120,8 @@ class Combined(Series, kind="combined"):
 
     def run(self, task: Task) -> Steps[PerFrame]:
         """Register a stack; see `Series.run`."""
+        if task.stack.frame_axis == "z":
+            return (yield from ToPrevious().run(task))
         first = task.stack.tensor([0], task.device)
         chained = yield from portion(ToPrevious().run(task), 0.0, 0.5, "frame to frame")
         refine = _refine(task, lambda count: first.expand(count, *first.shape[1:]), chained)
@@ -145,22 +151,45 @@ def similarity_to_first(stack: Stack, transforms: PerFrame, device: torch.device
     Tensor
         ``(T,)``, float64: 1 is alike.
     """
+    return _similarities(stack, transforms, device, to_previous=False)
+
+
+def similarity_to_previous(stack: Stack, transforms: PerFrame, device: torch.device | str = "cpu") -> Tensor:
+    """Correlation of every warped frame with the warped frame before it, as serial sections want it.
+
+    Parameters
+    ----------
+    stack, transforms, device
+        See `similarity_to_first`.
+
+    Returns
+    -------
+    Tensor
+        ``(T,)``, float64: 1 is alike; the first frame has none before it and gets 1.
+    """
+    return _similarities(stack, transforms, device, to_previous=True)
+
+
+def _similarities(stack: Stack, transforms: PerFrame, device: torch.device | str, *, to_previous: bool) -> Tensor:
     measure = Correlation()
     # Some ten thousand voxels tell as much as all of them, and noise averages out.
     small = stack.grid.coarser(max(1.0, (math.prod(stack.grid.shape) / 2**16) ** (1 / stack.grid.ndim)))
 
-    def look(frame: int) -> Tensor:
-        return smooth(resample(stack.tensor([frame], device)[None], stack.grid, small), 1.0)
+    def look(frame: int) -> tuple[Tensor, Tensor]:
+        image = smooth(resample(stack.tensor([frame], device)[None], stack.grid, small), 1.0)
+        both = warp(torch.cat([image, torch.ones_like(image)], dim=1), transforms[frame], fixed=small)
+        return both[:, :1], both[:, 1:] > 0.999
 
-    first, scores = look(0), []
-    for number, transform in enumerate(transforms):
-        moving = look(number)
-        both = torch.cat([moving, torch.ones_like(moving)], dim=1)
-        warped = warp(both, transform, fixed=small)
-        valid = warped[:, 1:] > 0.999
+    reference, defined = look(0)
+    scores = [1.0]
+    for number in range(1, stack.n_frames):
+        warped, valid = look(number)
+        overlap = valid & defined
         # An overlap below a tenth says nothing.
-        enough = float(valid.float().mean()) >= 0.1
-        scores.append(1 - float(measure(first, warped[:, :1], valid)) if enough else -1.0)
+        enough = float(overlap.float().mean()) >= 0.1
+        scores.append(1 - float(measure(reference, warped, overlap)) if enough else -1.0)
+        if to_previous:
+            reference, defined = warped, valid
     return torch.tensor(scores, dtype=torch.float64)
 
 

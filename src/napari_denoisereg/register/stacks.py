@@ -10,7 +10,7 @@ from napari_denoisereg.geometry import Identity, PerFrame
 from napari_denoisereg.model import Model
 from napari_denoisereg.register.registrar import Registrar, Score
 from napari_denoisereg.register.registration import Registration
-from napari_denoisereg.register.series import Combined, Series, Task, similarity_to_first
+from napari_denoisereg.register.series import Combined, Series, Task, similarity_to_first, similarity_to_previous
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps, portion
 
@@ -107,18 +107,19 @@ def register_stack(
         )
     identity = PerFrame([Identity(stack.grid.ndim)] * stack.n_frames)
     found = transforms or identity
-    before, after = (similarity_to_first(stack, each, where).numpy() for each in (identity, found))
+    measure = similarity_to_previous if stack.frame_axis == "z" else similarity_to_first
+    before, after = (measure(stack, each, where).numpy() for each in (identity, found))
     step = {"register": [registrar.to_dict() for registrar in registrars], "series": (series or Combined()).to_dict()}
     return Registration(found, stack.grid, {"before": before, "after": after}, flag(before, after), (*stack.history, step))
 
 
 def flag(before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[int, ...]:
-    """Frames that got worse, or that fit the first frame far less well than the others.
+    """Frames that got worse, or that fit far less well than the others.
 
     Parameters
     ----------
     before, after : ndarray
-        Correlation with the first frame, ``(T,)``.
+        Correlation with the first frame (sections: with the one before), ``(T,)``.
 
     Returns
     -------

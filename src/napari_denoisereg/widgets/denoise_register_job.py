@@ -168,12 +168,13 @@ def summary(result: Result) -> str:
     Returns
     -------
     str
-        E.g. ``"Done. Likeness to the first frame: 0.61 before, 0.93 after."``
+        E.g. ``"Done. Likeness to the first frame (correlation): 0.61 before, 0.93 after."``
     """
     if result.registration is None:
         return "Done."
     before, after = _likeness(result)
-    return f"Done. Likeness to the first frame (correlation): {before:.2f} before, {after:.2f} after."
+    other = "section before" if result.aligned is not None and result.aligned.frame_axis == "z" else "first frame"
+    return f"Done. Likeness to the {other} (correlation): {before:.2f} before, {after:.2f} after."
 
 
 def doubts(result: Result) -> str:
@@ -209,7 +210,7 @@ def doubts(result: Result) -> str:
 
 
 def _likeness(result: Result) -> tuple[float, float]:
-    """Mean correlation with the first frame before and after, the first frame itself left out."""
+    """Mean of the registration's quality before and after, the first frame itself left out."""
     assert result.registration is not None
     quality = result.registration.quality
     before, after = (float(np.nanmean(np.asarray(quality[key])[1:])) for key in ("before", "after"))
