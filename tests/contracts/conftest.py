@@ -67,8 +67,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, impatient: None) -> Callable[[Callable[[], Steps]], int]:
-    """Close work at up to seven of its yields, first and last included, with hardly any memory; return how many there are."""
+def leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, impatient: None
+) -> Iterator[Callable[[Callable[[], Steps]], int]]:
+    """Close work at up to five of its yields, first and last included, with hardly any memory; return how many there are."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("DENOISEREG_MEMORY", "1000")
 
@@ -78,7 +80,9 @@ def leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, impatient: N
     def check(start: Callable[[], Steps]) -> int:
         total = len(list(_take(start(), 1000)))
         before = busy()  # after a whole run: dask keeps its pool of threads
-        for count in sorted({round(part) for part in np.linspace(1, total, 7)}):
+        gc.collect()
+        gc.freeze()  # so that collecting takes milliseconds
+        for count in sorted({round(part) for part in np.linspace(1, total, 5)}):
             steps = start()
             assert len(list(_take(steps, count))) == count
             steps.close()
@@ -88,7 +92,8 @@ def leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, impatient: N
             assert busy() == before, f"Closed after yield {count}."
         return total
 
-    return check
+    yield check
+    gc.unfreeze()
 
 
 def _take(steps: Steps, count: int) -> Iterator[object]:

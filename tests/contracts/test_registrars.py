@@ -156,7 +156,7 @@ def test_the_result_includes_what_is_known_already(member: type[Registrar], ndim
 def movies() -> dict[int, SyntheticMovie]:
     return {
         2: nuclei_movie("easy", seed=1, shape=(64, 64), n_frames=4, spacing=(0.5, 0.5)),
-        3: timelapse_volume(seed=1, shape=(8, 40, 40), n_frames=3, spacing=(1.0, 0.5, 0.5)),
+        3: timelapse_volume(seed=1, shape=(8, 32, 32), n_frames=3, spacing=(1.0, 0.5, 0.5)),
     }
 
 

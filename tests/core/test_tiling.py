@@ -28,7 +28,7 @@ def test_every_voxel_is_kept_exactly_once(shape: list[int], size: int, halo: int
     assert bool((count == 1).all())
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(shape=st.lists(st.integers(1, 23), min_size=2, max_size=3), size=st.integers(1, 16), multiple=st.sampled_from([1, 2, 8]))
 def test_tiled_equals_whole_for_a_filter_within_the_halo(shape: list[int], size: int, multiple: int) -> None:
     image = torch.rand(2, 1, *shape, generator=torch.Generator().manual_seed(1))

@@ -36,7 +36,7 @@ def image_of(ndim: int, seed: int, degree: int) -> Tensor:
 
 
 @pytest.mark.parametrize(("interpolation", "degree"), [("linear", 1), ("cubic", 1), ("cubic", 2)])
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(ndim=dimensions, seed=seeds)
 def test_polynomials_are_reproduced_exactly_inside(interpolation: str, degree: int, ndim: int, seed: int) -> None:
     index = places(ndim, seed)
@@ -45,7 +45,7 @@ def test_polynomials_are_reproduced_exactly_inside(interpolation: str, degree: i
 
 
 @pytest.mark.parametrize("interpolation", ["linear", "cubic", "nearest"])
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(ndim=dimensions, seed=seeds)
 def test_voxel_centres_give_voxel_values(interpolation: str, ndim: int, seed: int) -> None:
     image = torch.from_numpy(np.random.default_rng(seed).uniform(-1, 1, (2, 3, *SHAPES[ndim])))
@@ -55,7 +55,7 @@ def test_voxel_centres_give_voxel_values(interpolation: str, ndim: int, seed: in
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64, torch.float32])
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(ndim=dimensions, seed=seeds)
 def test_nearest_never_makes_a_new_label_and_keeps_the_type(dtype: torch.dtype, ndim: int, seed: int) -> None:
     large = {torch.uint8: 200, torch.int32: 2**24, torch.int64: 2**40}.get(dtype, 1000)
@@ -75,7 +75,7 @@ def test_nearest_takes_the_voxel_whose_area_holds_the_point() -> None:
 
 
 @pytest.mark.parametrize("interpolation", ["linear", "cubic", "nearest"])
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(ndim=dimensions, seed=seeds)
 def test_a_batch_equals_a_loop(interpolation: str, ndim: int, seed: int) -> None:
     image = torch.from_numpy(np.random.default_rng(seed).uniform(-1, 1, (3, 2, *SHAPES[ndim])))
@@ -112,9 +112,9 @@ def test_unknown_coordinates_are_outside() -> None:
 @pytest.mark.parametrize("interpolation", ["linear", "cubic"])
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_gradients_in_image_and_coordinates_are_right(interpolation: str, ndim: int, generator: torch.Generator) -> None:
-    image = torch.rand(2, 1, *(4,) * ndim, dtype=torch.float64, generator=generator).requires_grad_()
+    image = torch.rand(1, 1, *(4,) * ndim, dtype=torch.float64, generator=generator).requires_grad_()
     # Away from voxel centres: a linear interpolation has kinks there.
-    index = torch.randint(0, 3, (2, ndim, 5), generator=generator).double()
+    index = torch.randint(0, 3, (1, ndim, 3), generator=generator).double()
     index = (index + 0.2 + 0.6 * torch.rand(index.shape, dtype=torch.float64, generator=generator)).requires_grad_()
     assert torch.autograd.gradcheck(lambda i, c: sample(i, c, interpolation=interpolation), (image, index))
 

@@ -83,7 +83,7 @@ def interior(image: Tensor, border: int) -> Tensor:
     return image[tuple(slice(border, size - border) for size in image.shape)]
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(grids(), kinds, kinds, seeds)
 def test_then_means_first_this_then_the_other(grid: Grid, one: str, two: str, seed: int) -> None:
     first, second = transform_of(one, grid, seed), transform_of(two, grid, seed + 1)
@@ -92,7 +92,7 @@ def test_then_means_first_this_then_the_other(grid: Grid, one: str, two: str, se
     assert float(((both - stepwise) / steps_of(grid)).abs().max()) < 1e-3
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(grids(), kinds, kinds, kinds, seeds)
 def test_composition_is_associative(grid: Grid, one: str, two: str, three: str, seed: int) -> None:
     a, b, c = (transform_of(kind, grid, seed + number) for number, kind in enumerate((one, two, three)))
@@ -100,7 +100,7 @@ def test_composition_is_associative(grid: Grid, one: str, two: str, three: str, 
     assert float(((left - right) / steps_of(grid)).abs().max()) < 1e-3
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(grids(16, 20), kinds, kinds, seeds)
 def test_warping_by_a_composition_equals_warping_twice(grid: Grid, one: str, two: str, seed: int) -> None:
     a, b = transform_of(one, grid, seed), transform_of(two, grid, seed + 1)
@@ -128,7 +128,7 @@ def test_order_of_composition_matters_where_maps_do_not_commute() -> None:
     assert shift.then(turn)(point).flatten().tolist() == [0.0, 3.0]
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(grids(), seeds)
 def test_inverse_of_an_affine_is_exact(grid: Grid, seed: int) -> None:
     transform = nearly_rigid(grid, seed)
@@ -142,7 +142,7 @@ def test_affine_that_flattens_space_has_no_inverse() -> None:
         Affine(torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])).inverse()
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(grids(8, 14), seeds)
 def test_inverse_of_a_displacement_undoes_it(grid: Grid, seed: int) -> None:
     field = bend(grid, seed, voxels=0.8).field
@@ -152,7 +152,7 @@ def test_inverse_of_a_displacement_undoes_it(grid: Grid, seed: int) -> None:
     assert float(residual.abs().max()) < 0.01
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(grids(8, 14), seeds)
 def test_displacement_then_its_inverse_is_nearly_the_identity_inside(grid: Grid, seed: int) -> None:
     transform = bend(grid, seed, voxels=0.8)
@@ -191,7 +191,7 @@ def test_unknown_displacement_stays_unknown_when_inverted() -> None:
     assert float(back[:, 0].abs().max()) == 0.0
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(grids(), seeds)
 def test_compose_is_then_on_fields(grid: Grid, seed: int) -> None:
     first, second = bend(grid, seed), bend(grid, seed + 1)
@@ -199,7 +199,7 @@ def test_compose_is_then_on_fields(grid: Grid, seed: int) -> None:
     assert float(((first.then(second).displacement(grid) - fields) / steps_of(grid)).abs().max()) < 1e-3
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(grids(), seeds)
 def test_inverse_of_a_composition_is_the_reversed_composition_of_inverses(grid: Grid, seed: int) -> None:
     a, b = nearly_rigid(grid, seed), bend(grid, seed, voxels=0.5)
@@ -221,7 +221,7 @@ def test_identity_returns_the_same_bits(interpolation: str, ndim: int, generator
         assert warped is not image
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(grids(8, 12), st.integers(-3, 3), seeds, st.sampled_from(INTERPOLATIONS))
 def test_whole_voxel_translation_moves_values_without_changing_them(
     grid: Grid, voxels: int, seed: int, interpolation: str
@@ -236,7 +236,7 @@ def test_whole_voxel_translation_moves_values_without_changing_them(
     torch.testing.assert_close(warped, wanted, atol=0 if interpolation == "nearest" else 2e-3, rtol=0)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(grids(), seeds)
 def test_displacement_of_an_affine_is_the_affine(grid: Grid, seed: int) -> None:
     transform = nearly_rigid(grid, seed)
@@ -245,7 +245,7 @@ def test_displacement_of_an_affine_is_the_affine(grid: Grid, seed: int) -> None:
     assert float(error.abs().max()) < 2e-3
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(grids(), seeds)
 def test_jacobian_determinant_of_an_affine_is_its_determinant(grid: Grid, seed: int) -> None:
     transform = nearly_rigid(grid, seed)
@@ -254,13 +254,13 @@ def test_jacobian_determinant_of_an_affine_is_its_determinant(grid: Grid, seed: 
     torch.testing.assert_close(found, torch.full(grid.shape, wanted), atol=2e-3, rtol=0)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(grids())
 def test_jacobian_determinant_of_the_identity_is_one(grid: Grid) -> None:
     assert torch.equal(jacobian_determinant(torch.zeros(grid.ndim, *grid.shape), grid), torch.ones(grid.shape))
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(grids(), seeds)
 def test_linear_part_is_the_product_of_the_parts(grid: Grid, seed: int) -> None:
     a, b = nearly_rigid(grid, seed), nearly_rigid(grid, seed + 1)

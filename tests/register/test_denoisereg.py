@@ -21,19 +21,19 @@ def stack() -> Stack:
 
 @pytest.mark.slow
 def test_training_lowers_the_loss_and_denoises(stack: Stack) -> None:
-    method = QUICK.model_copy(update={"iterations": 60, "batch": 4, "every": 20, "patch": 32})
+    method = QUICK.model_copy(update={"iterations": 45, "batch": 3, "every": 15, "patch": 32})
     seen = list[Progress]()
     model = finish(method.fit([stack]), seen.append)
     losses = [progress.figures["loss"] for progress in seen]
     assert np.mean(losses[-2:]) < 0.8 * losses[0]
     clean = np.asarray(finish(method.denoise(stack, model=model)).data)
-    # Sixty iterations: the scale is right, the last percent of it takes longer.
-    assert clean.mean() == pytest.approx(stack.data.mean(), abs=0.25 * stack.data.std())
+    # Few iterations: the scale is right, the last percent of it takes longer.
+    assert clean.mean() == pytest.approx(stack.data.mean(), abs=0.25 * float(stack.data.std()))
     rough, smooth = (np.abs(np.diff(each, axis=-1)).mean() for each in (stack.data, clean))
     assert smooth < 0.7 * rough
     assert model.provenance["trained_on"] == ["nucleus"]
-    assert model.provenance["iterations"] in (20, 40, 60)
-    assert model.provenance["iterations_in_all"] == 60
+    assert model.provenance["iterations"] in (15, 30, 45)
+    assert model.provenance["iterations_in_all"] == 45
 
 
 def test_the_plain_network_predicts_without_refinement(stack: Stack) -> None:
