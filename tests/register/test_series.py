@@ -57,7 +57,7 @@ def test_combined_does_not_drift(nucleus: Callable, error: Callable) -> None:
 def test_similarity_to_the_first_is_one_for_the_truth_and_less_without(turning: tuple[Stack, list[Affine]]) -> None:
     stack, true = turning
     still = PerFrame([Translation([0.0, 0.0])] * len(true))
-    known, unknown = similarity_to_first(stack, PerFrame(true)), similarity_to_first(stack, still)
+    known, unknown = (finish(similarity_to_first(stack, each)) for each in (PerFrame(true), still))
     assert float(known[0]) == pytest.approx(1.0, abs=1e-4)
     assert float(known.min()) > 0.9
     assert float(unknown[4:].max()) < float(known.min())
@@ -66,4 +66,4 @@ def test_similarity_to_the_first_is_one_for_the_truth_and_less_without(turning: 
 def test_hardly_any_overlap_counts_as_lost() -> None:
     stack = Stack(np.random.default_rng(0).normal(size=(2, 32, 32)).astype(np.float32), "tyx")
     away = PerFrame([Translation([0.0, 0.0]), Translation([30.0, 0.0])])
-    assert similarity_to_first(stack, away).tolist()[1] == -1.0
+    assert finish(similarity_to_first(stack, away)).tolist()[1] == -1.0

@@ -144,7 +144,7 @@ class BlindSpotUNet(nn.Module):
 
 
 def predict(network: BlindSpotUNet, image: Tensor, tile: int) -> Tensor:
-    """Denoise standardised frames, in tiles where they are large; equal to denoising them whole.
+    """Denoise standardised frames, in tiles where they are large; equal to denoising them whole. The frame's mean is kept.
 
     Parameters
     ----------
@@ -165,4 +165,8 @@ def predict(network: BlindSpotUNet, image: Tensor, tile: int) -> Tensor:
         with torch.inference_mode(), devices.autocast(part.device):
             return network(part).float()
 
-    return finish(apply_tiled(apply, image, size=tile, halo=network.halo, multiple=network.stride))
+    denoised = finish(apply_tiled(apply, image, size=tile, halo=network.halo, multiple=network.stride))
+    # Trained on absolute differences the network predicts medians, which skewed noise puts below the mean. Noise has mean 0,
+    # so the frame's own mean is the right one: total intensity is kept.
+    axes = tuple(range(1, image.ndim))
+    return denoised + (image.mean(axes, keepdim=True) - denoised.mean(axes, keepdim=True))

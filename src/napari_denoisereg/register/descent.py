@@ -190,6 +190,24 @@ def correlate(level: Pyramid, weights: Tensor) -> Tensor:
     return _standardised(level.fixed, warped, valid)[2]
 
 
+def overlap(level: Pyramid, weights: Tensor) -> Tensor:
+    """Share of the fixed image on which the warped one is defined.
+
+    Parameters
+    ----------
+    level : Pyramid
+        The pairs.
+    weights : Tensor
+        ``(B, D, D+1)``, fixed to moving, world units.
+
+    Returns
+    -------
+    Tensor
+        ``(B,)``, float64, CPU.
+    """
+    return _warped(level, homogeneous(weights))[1].double().flatten(1).mean(1).cpu()
+
+
 def _descend_level(
     level: Pyramid, matrices: Tensor, motion: Motion, iterations: int, tolerance: float
 ) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_denoisereg.geometry import Grid, Identity, Transform
 from napari_denoisereg.method import setting
 from napari_denoisereg.model import Model
-from napari_denoisereg.register.descent import as_transforms, as_weights, descend, pyramid
+from napari_denoisereg.register.descent import as_transforms, as_weights, descend, overlap, pyramid
 from napari_denoisereg.register.registrar import Registrar
 from napari_denoisereg.register.search import rotations, search
 from napari_denoisereg.steps import Pace, Progress, Steps
@@ -65,6 +65,8 @@ class Pose(Registrar, kind="pose"):
         coarse = [level for level in levels if max(level.grid.shape) <= 2 * self.side] or levels[:1]
         many = [level.repeat(len(starts)) for level in coarse]
         refined, scores = descend(many, starts, self.motion)
+        # A high correlation over a small overlap is less telling, here as in the search.
+        scores = scores * overlap(many[-1], refined) ** 0.25
         scores[0] += self.margin
         best = refined[int(scores.argmax())][None]
         return descend(levels[len(coarse) :], best, self.motion)[0]

@@ -25,7 +25,7 @@ from napari_denoisereg.method import Method, setting
 from napari_denoisereg.model import Model
 from napari_denoisereg.register.registrar import Registrar
 from napari_denoisereg.stack import Stack
-from napari_denoisereg.steps import Steps, portion
+from napari_denoisereg.steps import Pace, Progress, Steps, portion
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +125,9 @@ class Combined(Series, kind="combined"):
         first = task.stack.tensor([0], task.device)
         chained = yield from portion(ToPrevious().run(task), 0.0, 0.5, "frame to frame")
         refine = _refine(task, lambda count: first.expand(count, *first.shape[1:]), chained)
-        refined = yield from portion(refine, 0.5, 1.0, "to the first frame")
-        before, after = (similarity_to_first(task.stack, each, task.device) for each in (chained, refined))
+        refined = yield from portion(refine, 0.5, 0.9, "to the first frame")
+        before = yield from portion(similarity_to_first(task.stack, chained, task.device), 0.9, 0.95)
+        after = yield from portion(similarity_to_first(task.stack, refined, task.device), 0.95, 1.0)
         chosen = [
             fine if gain > self.least_gain else rough
             for rough, fine, gain in zip(chained, refined, (after - before).tolist(), strict=True)
@@ -134,7 +135,7 @@ class Combined(Series, kind="combined"):
         return PerFrame([Identity(task.stack.grid.ndim), *chosen[1:]])
 
 
-def similarity_to_first(stack: Stack, transforms: PerFrame, device: torch.device | str = "cpu") -> Tensor:
+def similarity_to_first(stack: Stack, transforms: PerFrame, device: torch.device | str = "cpu") -> Steps[Tensor]:
     """Correlation of every warped frame with the first, slightly smoothed, where they overlap.
 
     Parameters
@@ -148,13 +149,13 @@ def similarity_to_first(stack: Stack, transforms: PerFrame, device: torch.device
 
     Returns
     -------
-    Tensor
+    Steps of Tensor
         ``(T,)``, float64: 1 is alike.
     """
     return _similarities(stack, transforms, device, to_previous=False)
 
 
-def similarity_to_previous(stack: Stack, transforms: PerFrame, device: torch.device | str = "cpu") -> Tensor:
+def similarity_to_previous(stack: Stack, transforms: PerFrame, device: torch.device | str = "cpu") -> Steps[Tensor]:
     """Correlation of every warped frame with the warped frame before it, as serial sections want it.
 
     Parameters
@@ -164,14 +165,14 @@ def similarity_to_previous(stack: Stack, transforms: PerFrame, device: torch.dev
 
     Returns
     -------
-    Tensor
+    Steps of Tensor
         ``(T,)``, float64: 1 is alike; the first frame has none before it and gets 1.
     """
     return _similarities(stack, transforms, device, to_previous=True)
 
 
-def _similarities(stack: Stack, transforms: PerFrame, device: torch.device | str, *, to_previous: bool) -> Tensor:
-    measure = Correlation()
+def _similarities(stack: Stack, transforms: PerFrame, device: torch.device | str, *, to_previous: bool) -> Steps[Tensor]:
+    measure, pace = Correlation(), Pace()
     # Some ten thousand voxels tell as much as all of them, and noise averages out.
     small = stack.grid.coarser(max(1.0, (math.prod(stack.grid.shape) / 2**16) ** (1 / stack.grid.ndim)))
 
@@ -190,6 +191,8 @@ def _similarities(stack: Stack, transforms: PerFrame, device: torch.device | str
         scores.append(1 - float(measure(reference, warped, overlap)) if enough else -1.0)
         if to_previous:
             reference, defined = warped, valid
+        if pace.is_due(last=number + 1 == stack.n_frames):
+            yield Progress(number + 1, stack.n_frames, "comparing frames")
     return torch.tensor(scores, dtype=torch.float64)
 
 

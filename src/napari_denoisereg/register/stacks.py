@@ -103,12 +103,13 @@ def register_stack(
         task = Task(frames, registrar, model, transforms, where)
         steps = (series or Combined()).run(task)
         transforms = yield from portion(
-            steps, number / len(registrars), (number + 1) / len(registrars), f"registering ({registrar.kind})"
+            steps, 0.95 * number / len(registrars), 0.95 * (number + 1) / len(registrars), f"registering ({registrar.kind})"
         )
     identity = PerFrame([Identity(stack.grid.ndim)] * stack.n_frames)
     found = transforms or identity
     measure = similarity_to_previous if stack.frame_axis == "z" else similarity_to_first
-    before, after = (measure(stack, each, where).numpy() for each in (identity, found))
+    before = (yield from portion(measure(stack, identity, where), 0.95, 0.975)).numpy()
+    after = (yield from portion(measure(stack, found, where), 0.975, 1.0)).numpy()
     step = {"register": [registrar.to_dict() for registrar in registrars], "series": (series or Combined()).to_dict()}
     return Registration(found, stack.grid, {"before": before, "after": after}, flag(before, after), (*stack.history, step))
 
