@@ -16,7 +16,8 @@ from napari_denoisereg.evaluation.image_quality import psnr
 from napari_denoisereg.evaluation.synthetic import SyntheticMovie, nuclei_movie
 from napari_denoisereg.geometry import Identity, PerFrame, Transform
 from napari_denoisereg.pipeline import Pipeline, Result, evaluate, presets
-from napari_denoisereg.register import Registration
+from napari_denoisereg.register import Registration, Series
+from napari_denoisereg.register.stacks import register_stack
 from napari_denoisereg.steps import finish
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -66,15 +67,33 @@ def synthetic(difficulty: str) -> None:
         runs = [timed(lambda m=movie, p=peer: p(m.noisy)) for movie in movies]
         row(name, [error(movie, run[0]) for movie, run in zip(movies, runs, strict=True)], [run[1] for run in runs], frames)
     for name in METHODS:
-        errors, seconds, decibels = [], [], []
+        errors, seconds, decibels, alone = [], [], [], []
         for movie in movies:
-            result, spent = timed(lambda m=movie, n=name: finish(recipe(n).run(dr.Stack(m.noisy, axes="tyx"))))
+            stack = dr.Stack(movie.noisy, axes="tyx")
+            result, spent = timed(lambda s=stack, n=name: finish(recipe(n).run(s)))
             assert isinstance(result, Result)
             errors.append(error(movie, result.registration.transforms))
             seconds.append(spent)
             if result.denoised is not None:
                 decibels.append(psnr(np.asarray(result.denoised.data), movie.clean, peak=movie.peak))
+            alone += [error(movie, each) for each in network_alone(result, stack)]
         row(f"napari-denoisereg: {name}", errors, seconds, frames, decibels)
+        for place, how in enumerate(("to the first frame", "chained")):
+            if alone:
+                trained = next(step for step in recipe(name).registrars if step.is_trained)
+                row(f"  its network alone, {how}", alone[place::2], [0.0], frames)
+                say(f"  trained for {trained.seconds:.0f} s")
+
+
+def network_alone(result: Result, stack: dr.Stack) -> list[PerFrame]:
+    """What the trained network predicts without refinement: to the first frame, and chained."""
+    for model in result.models:
+        if "refinement" in type(model.method).model_fields:
+            plain = model.method.model_copy(update={"refinement": 0})
+            kinds = (Series.coerce("to_first"), Series.coerce("to_previous"))
+            runs = [finish(register_stack(stack, [plain], series=each, models=[model])) for each in kinds]
+            return [run.transforms for run in runs]
+    return []
 
 
 def drift() -> None:
