@@ -209,6 +209,16 @@ def test_swap_that_fails_restores_the_old_folder(tmp_path: Path, monkeypatch: py
     assert _inside(tmp_path) == ["movie.zarr"]
 
 
+def test_swap_that_fails_without_an_earlier_result_tells_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, target: Path) -> Path:
+        raise OSError(f"the network share of {self.suffix} is gone")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OSError, match=r"share of \.zarr is gone"):
+        write(_stack(1), tmp_path / "movie.zarr")
+    assert _inside(tmp_path) == []
+
+
 def test_parts_of_killed_runs_are_removed_a_day_later(tmp_path: Path) -> None:
     old, recent, other = (tmp_path / name for name in (".part-01234567-a.tif", ".part-abcdef01-a.tif", ".part-01234567-b.tif"))
     for part in (old, recent, other):

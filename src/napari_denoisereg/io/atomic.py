@@ -171,7 +171,8 @@ def _move(part: Path, target: Path, overwrite: bool) -> None:
         try:
             part.rename(target)
         except BaseException:
-            previous.rename(target)
+            if previous.exists():  # there was an earlier result
+                previous.rename(target)
             raise
         remove(previous)
     else:
