@@ -54,6 +54,26 @@ def test_stack_survives_writing_and_reading(
     np.testing.assert_allclose(back.origin, stack.origin, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.tif"])
+@pytest.mark.parametrize("history", [(), ({"kind": "gaussian"},)])
+@pytest.mark.parametrize(
+    "units", [("pixel",) * 4, ("pixel", *["micrometer"] * 3), ("second", *["pixel"] * 3), ("second", *["micrometer"] * 3)]
+)
+def test_spacing_survives_with_and_without_units(tmp_path: Path, name: str, history: tuple, units: tuple[str, ...]) -> None:
+    spacing, origin = (2.0, 1.5, 0.5, 0.25), (0.0, 6.0, 3.0, 1.0)
+    stack = Stack(_numbers((3, 4, 6, 7)), "tzyx", spacing=spacing, origin=origin, units=units, history=history)
+    back = read(write(stack, tmp_path / name))
+    assert (back.units, back.history) == (units, history)
+    np.testing.assert_allclose(back.spacing, spacing, rtol=1e-6)
+    np.testing.assert_allclose(back.origin, origin, rtol=1e-6)
+
+
+@pytest.mark.parametrize("step", [1e-9, 1e-6, 1e-5, 1e5, 1e6, 1e12])
+def test_spacing_too_fine_or_coarse_for_resolution_tags_survives(tmp_path: Path, step: float) -> None:
+    back = read(write(Stack(_numbers((3, 6, 7)), "tyx", spacing=(2, step, 1.234567 * step)), tmp_path / "a.tif"))
+    np.testing.assert_allclose(back.spacing, (2, step, 1.234567 * step), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("name", "dtype", "is_imagej"), [("a.tif", "uint16", 1), ("a.tif", "int16", 0), ("a.ome.tif", "uint8", 0)]
 )

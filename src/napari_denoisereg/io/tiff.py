@@ -254,8 +254,11 @@ def _named(axes: str, shape: tuple[int, ...], path: Path) -> str:
 
 def _fits_imagej(stack: Stack, size: int) -> bool:
     units = {canonical(unit) for axis, unit in zip(stack.axes, stack.units, strict=True) if axis in "zyx"}
+    steps = [step for axis, step in zip(stack.axes, stack.spacing, strict=True) if axis in "yx"]
+    is_rational = all(1e-6 <= step <= 1e6 for step in steps)  # what resolution tags hold to six digits
     starts_at_0 = "t" not in stack.axes or not stack.origin[stack.axes.index("t")]  # ImageJ has no place for it
-    return stack.dtype.name in IMAGEJ_TYPES and len(units) == 1 and starts_at_0 and size <= CLASSIC_LIMIT
+    is_held = is_rational and starts_at_0 and len(units) == 1
+    return stack.dtype.name in IMAGEJ_TYPES and is_held and size <= CLASSIC_LIMIT
 
 
 def _description(stack: Stack, ome: bool) -> tuple[bytes, dict[str, Any]]:

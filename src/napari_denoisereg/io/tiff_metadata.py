@@ -13,6 +13,7 @@ from napari_denoisereg.io.units import PIXEL, canonical, ome_symbol
 from napari_denoisereg.stack import Stack
 
 HISTORY_MARK = "napari-denoisereg history: "
+TIME_MARK = "napari-denoisereg: TimeIncrement has no unit. "  # OME knows no such thing and takes it for seconds
 _OME_SIZE = {"x": "PhysicalSizeX", "y": "PhysicalSizeY", "z": "PhysicalSizeZ", "t": "TimeIncrement"}
 _OME_POSITION = {"x": "PositionX", "y": "PositionY", "z": "PositionZ", "t": "DeltaT"}
 _OME_DEFAULT_UNIT = {"x": "µm", "y": "µm", "z": "µm", "t": "s"}
@@ -100,7 +101,7 @@ def to_imagej(stack: Stack) -> tuple[str, dict[str, Any]]:
     entries: dict[str, Any] = {"unit": "micron" if unit == "micrometer" else unit}
     if "z" in place:
         entries["spacing"] = repr(float(stack.spacing[place["z"]]))
-    if "t" in place and canonical(stack.units[place["t"]]) != PIXEL:
+    if "t" in place and (stack.spacing[place["t"]] != 1 or canonical(stack.units[place["t"]]) != PIXEL):
         entries["finterval"] = repr(float(stack.spacing[place["t"]]))
         entries["tunit"] = ome_symbol(stack.units[place["t"]]) or stack.units[place["t"]]
     for axis in set("zyx") & set(place):
@@ -141,6 +142,7 @@ def to_ome(stack: Stack) -> str:
     n_planes = math.prod(shape[:-2])
     entries: dict[str, Any] = {"Name": stack.name}
     planes: dict[str, Any] = {}
+    notes = ""
     for axis in ordered:
         if axis not in _OME_SIZE:
             continue
@@ -149,7 +151,11 @@ def to_ome(stack: Stack) -> str:
             raise ValueError(
                 f"OME-TIFF has no unit {stack.units[place[axis]]!r} (axis {axis}); use e.g. 'micrometer', or write .zarr."
             )
-        if axis != "t" or symbol != PIXEL:  # OME knows no time without a unit
+        if axis == "t" and symbol == PIXEL:
+            if stack.spacing[place["t"]] != 1:
+                entries["TimeIncrement"] = float(stack.spacing[place["t"]])
+                notes = TIME_MARK
+        else:
             entries |= {_OME_SIZE[axis]: float(stack.spacing[place[axis]]), f"{_OME_SIZE[axis]}Unit": symbol}
             if stack.origin[place[axis]] and axis != "t":
                 planes |= {_OME_POSITION[axis]: [float(stack.origin[place[axis]])] * n_planes}
@@ -157,7 +163,9 @@ def to_ome(stack: Stack) -> str:
     if planes:
         entries["Plane"] = planes
     if stack.history:
-        entries["Description"] = HISTORY_MARK + json.dumps(list(stack.history))
+        notes += HISTORY_MARK + json.dumps(list(stack.history))
+    if notes:
+        entries["Description"] = notes
     xml = tifffile.OmeXml(Creator="napari-denoisereg")
     stored = (n_planes, 1, 1, shape[-2], shape[-1], 1)
     xml.addimage(stack.dtype, shape, stored, axes="".join(ordered).upper(), **entries)
@@ -184,12 +192,16 @@ def _from_ome(text: str, index: int) -> Calibration:
             # A stage position is used only when it is in the same unit as the pixels.
             same = canonical(plane.get(f"{at}Unit", "reference frame")) == units[axis]
             origin[axis] = float(plane.get(at, "0")) if same else 0.0
+    if TIME_MARK in notes and "t" in units:
+        units["t"] = PIXEL
     return Calibration(spacing, origin, units, _history(notes))
 
 
 def _from_imagej(entries: Mapping[str, Any], page: tifffile.TiffPage) -> Calibration:
     unit = canonical(str(entries.get("unit", "")))
-    spacing = _resolution(page) if unit != PIXEL or entries.get("spacing") else {}
+    tag = page.tags.get("ResolutionUnit")
+    is_own = tag is not None and int(tag.value) == 1  # NONE: not for print, but in the unit of the description, or in none
+    spacing = _resolution(page) if unit != PIXEL or entries.get("spacing") or is_own else {}
     if (depth := _positive(entries.get("spacing"))) is not None:
         spacing["z"] = depth
     units = dict.fromkeys(spacing, unit)
