@@ -42,6 +42,7 @@ class SourceForm(QWidget):
         self._least_frames = least_frames
         self._is_ready = False
         self._stack: Stack | None = None
+        self._guessed_for: tuple[Any, int] = (None, 0)  # layer and its number of dimensions
         self.chooser = LayerChooser(viewer)
         self.chooser.setToolTip("The movie or section stack to work on. It is never changed: results are new layers.")
         self._axes = QComboBox()
@@ -100,13 +101,20 @@ class SourceForm(QWidget):
 
     def _on_layer_changed(self, _: Any = None) -> None:
         layer = self.chooser.layer()
+        shown = (layer, 0 if layer is None else layer.ndim)
+        if shown != self._guessed_for:  # A layer that only changed its scale keeps the axes that the user gave it.
+            self._guessed_for = shown
+            self._guess_axes()
+        self._refresh()
+
+    def _guess_axes(self) -> None:
+        layer = self.chooser.layer()
         self._axes.blockSignals(True)
         self._axes.clear()
         if layer is not None:
             detected = detect_axes(layer)
             self._axes.addItems([detected, *(axes for axes in AXES_CHOICES.get(layer.ndim, ()) if axes != detected)])
         self._axes.blockSignals(False)
-        self._refresh()
 
     def _on_axes_changed(self, _: str) -> None:
         self._refresh()
