@@ -88,7 +88,7 @@ def register(
         One transform per frame.
     """
     pipeline = import_module("napari_denoisereg.pipeline")
-    recipe = pipeline.Pipeline(registrars=(pipeline.Registrar.coerce(method),), channel=channel)
+    recipe = pipeline.Pipeline(registrars=(pipeline.Registrar.coerce(method),), channel=channel, keep_denoised=False)
     result: Result = pipeline.finish(recipe.run(stack, device=device, models=[] if model is None else [model]))
     assert result.registration is not None
     return result.registration

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+import psutil
 import torch
 
 logger = logging.getLogger(__name__)
@@ -114,8 +115,7 @@ def free_memory(device: torch.device | None = None) -> int:
     told = os.environ.get("DENOISEREG_MEMORY")
     if told:
         return int(told)
-    pages, size = (os.sysconf(name) for name in ("SC_AVPHYS_PAGES", "SC_PAGE_SIZE")) if hasattr(os, "sysconf") else (0, 0)
-    return pages * size or 2 * 1024**3
+    return int(psutil.virtual_memory().available)
 
 
 def retry_smaller(work: Callable[[int, torch.device], T], batch: int, device: torch.device) -> T:

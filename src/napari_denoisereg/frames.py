@@ -17,6 +17,7 @@ import zarr
 from torch import Tensor
 
 from napari_denoisereg import device as devices
+from napari_denoisereg.geometry import Grid
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Pace, Progress, Steps
 
@@ -69,24 +70,37 @@ class FramePool:
         """
         return self._read(self._all[int(self._random.integers(len(self._all)))])
 
-    def pair(self, reach: int) -> tuple[Tensor, Tensor, Stack]:
-        """Draw two frames of one stack.
+    def pairs(self, count: int, reach: int) -> tuple[list[tuple[Tensor, Tensor]], Grid]:
+        """Draw pairs of frames, all of one stack.
 
         Parameters
         ----------
+        count : int
+            How many.
         reach : int
-            They are at most so many frames apart, at least one.
+            The two are at most so many frames apart, at least one.
 
         Returns
         -------
-        tuple of Tensor, Tensor, Stack
-            ``(*spatial)`` each, standardised, and the stack they come from.
+        tuple of list and Grid
+            Pairs of ``(*spatial)``, standardised, and their grid.
+
+        Raises
+        ------
+        ValueError
+            When the stack has a single frame.
         """
-        number, frame = self._all[int(self._random.integers(len(self._all)))]
+        number, _ = self._all[int(self._random.integers(len(self._all)))]
         stack = self._stacks[number]
-        others = [t for t in range(max(0, frame - reach), min(stack.n_frames, frame + reach + 1)) if t != frame]
-        other = others[int(self._random.integers(len(others)))]
-        return self._read((number, frame)), self._read((number, other)), stack
+        if stack.n_frames < 2:
+            raise ValueError(f"Expected at least two frames to make pairs of, got {stack!r}; leave it out of the training.")
+        drawn = []
+        for _ in range(count):
+            frame = int(self._random.integers(stack.n_frames))
+            others = [t for t in range(max(0, frame - reach), min(stack.n_frames, frame + reach + 1)) if t != frame]
+            other = others[int(self._random.integers(len(others)))]
+            drawn.append((self._read((number, frame)), self._read((number, other))))
+        return drawn, stack.grid
 
     def patches(self, count: int, size: int) -> Tensor:
         """Draw patches, each from its own frame.
@@ -97,7 +111,7 @@ class FramePool:
             How many.
         size : int
             Length of the sides, voxels; axes shorter than that give what they have, rounded down to a multiple of 8
-            (an axis shorter than 8 is repeated by reflection up to 8).
+            (an axis shorter than 8 is filled up to 8 with exact zeros).
 
         Returns
         -------
@@ -112,8 +126,9 @@ class FramePool:
         for axis, length in enumerate(shortest):
             side = max(8, min(size, length) // 8 * 8)
             if frame.shape[axis] < side:
-                order = np.pad(np.arange(frame.shape[axis]), (0, side - frame.shape[axis]), mode="reflect")
-                frame = frame.index_select(axis, torch.from_numpy(order))
+                # Not by reflection: noise must not stand twice in a patch (see `tiling.pad_to_multiple`).
+                rest = [*frame.shape[:axis], side - frame.shape[axis], *frame.shape[axis + 1 :]]
+                frame = torch.cat([frame, frame.new_zeros(rest)], dim=axis)
             start = int(self._random.integers(frame.shape[axis] - side + 1))
             frame = frame.narrow(axis, start, side)
         for axis in range(self.ndim):
@@ -180,8 +195,18 @@ def result_array(shape: Sequence[int], dtype: Any, chunks: Sequence[int]) -> Any
     -------
     numpy.ndarray or zarr.Array
         Zeros. A temporary array is deleted with the process's last reference to it.
+
+    Raises
+    ------
+    OSError
+        When neither memory nor the temporary folder has room.
     """
     n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    if n_bytes > devices.free_memory() // 4 and n_bytes > shutil.disk_usage(tempfile.gettempdir()).free:
+        raise OSError(
+            f"The result needs {n_bytes / 1e9:.1f} GB, which neither memory nor the temporary folder "
+            f"{tempfile.gettempdir()} has; set TMPDIR to a folder on a larger disk."
+        )
     if n_bytes <= devices.free_memory() // 4:
         return np.zeros(shape, dtype)
     folder = tempfile.mkdtemp(prefix="denoisereg-")

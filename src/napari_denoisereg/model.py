@@ -7,8 +7,10 @@ a complete new one.
 import json
 import os
 import uuid
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ class Model:
     ndim : int
         Number of spatial axes it works on, 2 or 3.
     statistics : mapping of str to float
-        Intensities of the training data (`stack.Statistics` as a dict).
+        ``"mean"`` and ``"std"`` of the training data.
     provenance : mapping
         JSON-ready: name of the data, version, iterations, seed, date.
     """
@@ -144,17 +146,20 @@ def load(path: str | Path, families: tuple[type[Method], ...]) -> Model:
     )
 
 
-def as_statistics(values: Any) -> dict[str, float]:
-    """Statistics as the plain mapping a Model keeps.
+def origin(names: Sequence[str], **more: Any) -> dict[str, Any]:
+    """Where a model comes from.
 
     Parameters
     ----------
-    values : dataclass
-        `stack.Statistics`.
+    names : sequence of str
+        Stacks it was trained on.
+    **more
+        Iterations, seed, ...
 
     Returns
     -------
     dict
-        Field name to value.
+        JSON-ready, with the program's version and the date.
     """
-    return {name: float(value) for name, value in asdict(values).items()}
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"trained_on": list(names), "version": version("napari-denoisereg"), "date": date, **more}

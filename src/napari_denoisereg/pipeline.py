@@ -5,7 +5,7 @@ Transforms are estimated on the denoised movie and applied to the raw one in one
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -71,6 +71,9 @@ class Pipeline(Method, family="recipe"):
     registrars: tuple[Registrar, ...] = setting(
         (), "How to register, one after the other; each starts from what the last one found.", alias="register"
     )
+    keep_denoised: bool = setting(
+        True, "Without a denoiser: give the denoised movie too, where the registrar's network can make it.", advanced=True
+    )
     series: Series = setting(Combined(), "How pairs of frames become a registered stack.")
     channel: int = setting(0, "Channel that registration looks at; its result is applied to all.", ge=0)
 
@@ -111,7 +114,7 @@ class Pipeline(Method, family="recipe"):
             When the stack or a model cannot be used; before any long work.
         """
         where = devices.choose(device) if isinstance(device, str) else device
-        yield from self._check(stack, models)
+        yield from self._check(stack, models, keypoints)
         denoising = [model for model in models if isinstance(model.method, Denoiser)]
         registering = [model for model in models if isinstance(model.method, Registrar)]
         one = stack.channel(self.channel)
@@ -126,7 +129,7 @@ class Pipeline(Method, family="recipe"):
         trained = yield from portion(
             train(self.registrars, one, models=registering, device=where, score=score), middle, 0.75, "registration"
         )
-        if self.denoise is None:
+        if self.denoise is None and self.keep_denoised:
             denoised = yield from portion(self._jointly(stack, trained, where), 0.75, 0.85, "denoising")
         registration = yield from portion(
             register_stack(
@@ -175,9 +178,11 @@ class Pipeline(Method, family="recipe"):
             denoised = yield from portion(method.denoise(few, model=model, device=where), 0.9, 1.0)
         return np.asarray(denoised.frame(frame - first), np.float32)
 
-    def _check(self, stack: Stack, models: Sequence[Model]) -> Steps[None]:
+    def _check(self, stack: Stack, models: Sequence[Model], keypoints: Keypoints | None) -> Steps[None]:
         if self.denoise is None and not self.registrars:
             raise ValueError("This recipe neither denoises nor registers; add a method.")
+        if keypoints is not None:
+            _check_keypoints(keypoints, stack)
         methods = [method for method in (self.denoise, *self.registrars) if method is not None]
         for model in models:
             user = next((method for method in methods if type(method) is type(model.method)), methods[0])
@@ -204,6 +209,11 @@ class Pipeline(Method, family="recipe"):
     ) -> Result:
         clean = None if denoised is stack else denoised
         error = None if keypoints is None else evaluate(keypoints, registration)
+        if error is not None and any(registrar.is_trained for registrar in self.registrars):
+            judges = ", ".join(map(str, validation_frames(keypoints)))
+            error = replace(
+                error, notes=(*error.notes, f"Keypoints of frames {judges} chose the trained model; judge by others.")
+            )
         return Result(self, clean, registration, registration.warp(stack), models, error)
 
 
@@ -306,11 +316,28 @@ def evaluate(keypoints: Keypoints, registration: Registration | None = None) -> 
     return registration_error(keypoints, mappings(registration, grid), spacing=grid.spacing, unit=unit)
 
 
+def validation_frames(keypoints: Keypoints | None) -> list[int]:
+    """Frames whose keypoints judge models in training: a fifth of those that have some, evenly spread, never the first.
+
+    Parameters
+    ----------
+    keypoints : Keypoints, optional
+        In pixels.
+
+    Returns
+    -------
+    list of int
+        Frame numbers; empty where only the first frame has keypoints, or none.
+    """
+    marked = [] if keypoints is None else sorted({int(frame) for frame in keypoints.frame} - {0})
+    return marked[:: max(1, min(5, len(marked) // 2))]
+
+
 def keypoint_score(registrars: Sequence[Registrar], stack: Stack, keypoints: Keypoints) -> Score | None:
     """Judge a model by the keypoint error of its own prediction on validation frames.
 
-    A fifth of the frames that have keypoints, evenly spread and never the first, are validation frames; each is registered
-    to the first frame by the model without refinement where the registrar has that setting.
+    Each of the `validation_frames` is registered to the first frame by the model, without refinement where the registrar has
+    that setting.
 
     Parameters
     ----------
@@ -327,21 +354,32 @@ def keypoint_score(registrars: Sequence[Registrar], stack: Stack, keypoints: Key
         Maps a Model to pixels; None where there are no keypoints beyond the first frame.
     """
     judged = next((registrar for registrar in registrars if registrar.is_trained), None)
-    marked = sorted({int(frame) for frame in keypoints.frame} - {0})
-    if judged is None or not marked or 0 not in keypoints.frame:
+    chosen = validation_frames(keypoints)
+    if judged is None or not chosen or 0 not in keypoints.frame:
         return None
-    chosen = marked[:: max(1, min(5, len(marked) // 2))]
     if "refinement" in type(judged).model_fields:
         judged = judged.model_copy(update={"refinement": 0})
     few = keypoints.where(np.isin(keypoints.frame, [0, *chosen]))
 
     def score(model: Model) -> float:
         grid = stack.grid
-        first = stack.tensor([0]).expand(len(chosen), *grid.shape)
-        found = finish(judged.align(first, stack.tensor(chosen), grid, model=model))
-        transforms = dict(zip(chosen, found, strict=True))
-        every = [transforms.get(frame, found[0]) for frame in range(stack.n_frames)]
+        first = stack.tensor([0])
+        # One by one: memory holds two frames, however many are marked.
+        found = {frame: finish(judged.align(first, stack.tensor([frame]), grid, model=model))[0] for frame in chosen}
+        every = [found.get(frame, found[chosen[0]]) for frame in range(stack.n_frames)]
         result = evaluate(few, Registration(PerFrame(every), grid))
         return float(np.nanmean(result.after[result.frame > 0]))
 
     return score
+
+
+def _check_keypoints(keypoints: Keypoints, stack: Stack) -> None:
+    if keypoints.n_axes != stack.grid.ndim:
+        raise ValueError(f"Expected keypoints with {stack.grid.ndim} coordinates for {stack!r}, got {keypoints.n_axes}.")
+    if len(keypoints) == 0 or 0 not in keypoints.frame:
+        raise ValueError("Expected keypoints in the first frame (number 0), got none there; mark them or renumber the frames.")
+    if int(keypoints.frame.max()) >= stack.n_frames:
+        raise ValueError(
+            f"The keypoints name frame {int(keypoints.frame.max())}, but {stack!r} ends at {stack.n_frames - 1}; "
+            "frames count from 0."
+        )

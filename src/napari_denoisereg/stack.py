@@ -214,7 +214,7 @@ class Stack:
             return self.data
         place = self.axes.index(self.frame_axis)
         chunks = tuple(1 if axis == place else size for axis, size in enumerate(self.shape))
-        return da.from_array(self.data, chunks=getattr(self.data, "chunks", None) or chunks)
+        return da.from_array(self.data, chunks=getattr(self.data, "chunks", None) or chunks, name=False)
 
     def map_frames(self, change: Callable[[int, Frame], Frame], dtype: Any = None, grid: Grid | None = None) -> da.Array:
         """Apply a function to every frame (and channel) lazily: it runs when a frame is looked at.
@@ -242,10 +242,10 @@ class Stack:
             return da.from_delayed(work, shape=shape, dtype=dtype)
 
         channels = [da.stack([lazily(t, c) for t in range(self.n_frames)]) for c in range(self.n_channels)]
-        if "c" not in self.axes:
-            return channels[0]
-        order = self.frame_axis + "c" + self.spatial_axes
-        return da.moveaxis(da.stack(channels, axis=1), range(len(order)), [self.axes.index(axis) for axis in order])
+        has_channels = "c" in self.axes
+        order = self.frame_axis + ("c" if has_channels else "") + self.spatial_axes
+        joined = da.stack(channels, axis=1) if has_channels else channels[0]
+        return da.moveaxis(joined, range(len(order)), [self.axes.index(axis) for axis in order])
 
     def with_data(self, data: Any, *, name: str | None = None, step: Mapping[str, Any] | None = None) -> "Stack":
         """The same place and axes with other values.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from napari_denoisereg.steps import Pace, Progress, Steps
@@ -74,7 +75,7 @@ def apply_tiled(
     function : callable
         Maps ``(B, C, *spatial)`` to ``(B, C', *spatial)`` of the same spatial shape.
     image : Tensor
-        ``(B, C, *spatial)``; padded by reflection to multiples of ``multiple`` and cropped again.
+        ``(B, C, *spatial)``; padded with zeros to multiples of ``multiple`` and cropped again.
     size, halo, multiple : int
         See `tiles`.
 
@@ -100,7 +101,9 @@ def apply_tiled(
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """Pad at the far ends by reflection (a single voxel is repeated).
+    """Pad at the far ends with zeros, the mean of standardised images, as the convolutions do at every border.
+
+    Not by reflection: a voxel's noise would stand a second time where a blind-spot network can see it.
 
     Parameters
     ----------
@@ -115,16 +118,7 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
         The image, larger by less than ``multiple`` along each axis.
     """
     missing = [-length % multiple for length in image.shape[2:]]
-    for axis, count in enumerate(missing):
-        if count == 0:
-            continue
-        length = image.shape[axis + 2]
-        order = torch.arange(length + count, device=image.device)
-        # Reflection without repeating the edge, folded as often as a short axis needs.
-        period = max(1, 2 * (length - 1))
-        order = order % period
-        image = image.index_select(axis + 2, torch.where(order < length, order, period - order))
-    return image
+    return F.pad(image, [count for last in reversed(missing) for count in (0, last)])
 
 
 def _cut(image: Tensor, slices: tuple[slice, ...]) -> Tensor:

@@ -123,11 +123,22 @@ def test_drawn_frames_are_standardised_and_repeat_with_the_seed() -> None:
 @given(st.integers(1, 6), st.integers(0, 100))
 def test_pairs_are_two_frames_of_one_stack_within_reach(reach: int, seed: int) -> None:
     stacks = [Stack(np.arange(5.0)[:, None, None] * np.ones((5, 8, 8)) + 100 * number, "tyx") for number in (0, 1)]
-    one, two, stack = FramePool(stacks, seed=seed).pair(reach)
-    mean, std = standardisation(stack)
-    numbers = [round(float(frame[0, 0]) * std + mean - 100 * stacks.index(stack)) for frame in (one, two)]
-    assert 1 <= abs(numbers[0] - numbers[1]) <= reach
-    assert set(numbers) <= set(range(5))
+    drawn, grid = FramePool(stacks, seed=seed).pairs(3, reach)
+    assert len(drawn) == 3
+    assert grid == stacks[0].grid
+    mean, std = standardisation(stacks[0])  # both have the same spread about their own mean
+    for pair in drawn:
+        numbers = [round(float(frame[0, 0]) * std + mean) for frame in pair]
+        assert 1 <= abs(numbers[0] - numbers[1]) <= reach
+        assert set(numbers) <= set(range(5))
+
+
+def test_pairs_of_one_batch_come_from_one_stack() -> None:
+    """Frames of different sizes cannot be put into one batch."""
+    stacks = [Stack(np.random.default_rng(0).random((4, side, side)), "tyx") for side in (16, 24)]
+    for seed in range(10):
+        drawn, grid = FramePool(stacks, seed=seed).pairs(4, 2)
+        assert {tuple(frame.shape) for pair in drawn for frame in pair} == {grid.shape}
 
 
 @pytest.mark.parametrize(("axes", "wanted"), [("tyx", (24, 16)), ("tzyx", (8, 16, 16)), ("zyx", (16, 16))])

@@ -11,11 +11,10 @@ import safetensors.torch
 import torch
 
 from napari_denoisereg import model as model_module
-from napari_denoisereg.checks import Statistics
 from napari_denoisereg.denoise import Denoiser
 from napari_denoisereg.denoise.gaussian import Gaussian
 from napari_denoisereg.denoise.noise2void import Noise2Void
-from napari_denoisereg.model import Model, as_statistics, load
+from napari_denoisereg.model import Model, load, origin
 from napari_denoisereg.pipeline import FAMILIES, Pipeline
 from napari_denoisereg.register import Registrar
 from napari_denoisereg.register.denoisereg import DenoiseReg
@@ -167,12 +166,10 @@ def test_a_model_that_does_not_fit_is_refused_by_the_method_itself(model: Model)
             finish(method.fit([stack], start=other))
 
 
-def test_statistics_become_plain_numbers() -> None:
-    assert as_statistics(Statistics(0, 1, 0.5, np.float32(0.25), 0.1, 0.9)) == {
-        "minimum": 0.0,
-        "maximum": 1.0,
-        "mean": 0.5,
-        "std": 0.25,
-        "low": 0.1,
-        "high": 0.9,
-    }
+def test_a_model_says_where_it_comes_from() -> None:
+    told = origin(["movie"], seed=3, iterations=7)
+    assert told["trained_on"] == ["movie"]
+    assert told["seed"] == 3
+    assert told["version"]
+    assert told["date"].startswith("20")
+    assert json.loads(json.dumps(told)) == told

@@ -186,3 +186,10 @@ def test_a_place_that_does_not_fit_is_refused(place: dict, message: str) -> None
 def test_a_channel_that_does_not_exist_is_refused(number: int) -> None:
     with pytest.raises(ValueError, match="has channels 0 to 1"):
         stack_of("tcyx").channel(number)
+
+
+@pytest.mark.parametrize("axes", ["ztyx", "tzyx"])
+def test_frames_changed_lazily_keep_their_place_whatever_the_order_of_axes(axes: str) -> None:
+    data = np.random.default_rng(0).random((3, 3, 4, 5))
+    stack = Stack(data, axes)
+    np.testing.assert_array_equal(np.asarray(stack.map_frames(lambda _, frame: frame)), data)

@@ -89,3 +89,12 @@ def test_random_affines_stay_within_their_ranges(ndim: int, generator: torch.Gen
     assert bool((shift <= 0.0501).all())
     still = random_affine(3, grid, generator=generator, strength=0.0)
     torch.testing.assert_close(still, torch.eye(ndim, ndim + 1).expand_as(still), atol=1e-5, rtol=0)
+
+
+def test_padding_is_never_hidden() -> None:
+    """Volumes with few planes are filled up with zeros, which teach nothing."""
+    volume = torch.zeros(1, 1, 8, 16, 16)
+    volume[:, :, :2] = torch.rand(1, 1, 2, 16, 16, generator=torch.Generator().manual_seed(0)) + 1
+    hidden = hide(volume, share=0.5, radius=2, generator=torch.Generator().manual_seed(1))
+    assert not bool(hidden.mask[:, :, 2:].any())
+    assert bool(hidden.mask[:, :, :2].any())

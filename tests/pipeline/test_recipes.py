@@ -31,7 +31,7 @@ def test_what_is_left_out_has_its_default() -> None:
 def test_json_says_every_setting(tmp_path: Path) -> None:
     recipe = load_recipe(WRITTEN)
     written = json.loads(recipe.to_json())
-    assert set(written) == {"name", "description", "denoise", "register", "series", "channel"}
+    assert set(written) == {"name", "description", "denoise", "register", "series", "channel", "keep_denoised"}
     assert set(written["register"][0]) == {"kind", *AffineDescent.model_fields}
     assert load_recipe(written) == recipe
 

@@ -18,7 +18,7 @@ class Denoiser(Method, family="denoiser"):
     """A method that takes noise away.
 
     Contract of `run`: same shape, axes, grid, intensity scale and number of frames as the input; float32 values; the input
-    is untouched; same seed, same result.
+    is untouched; same seed and a budget in iterations: same result.
     """
 
     is_trained: ClassVar[bool] = False

@@ -45,8 +45,9 @@ class Gaussian(Denoiser, kind="gaussian"):
         ratios = [min(stack.grid.spacing) / step for step in stack.grid.spacing]
         sigma = self.sigma or best_width(stack, ratios, device)
         widths = [sigma * ratio for ratio in ratios]
+        batch = max(1, 8 * 512**2 // math.prod(stack.grid.shape))
         step = {"denoise": {**self.to_dict(), "sigma": sigma}}
-        return (yield from denoise_frames(stack, lambda noisy: smooth(noisy, widths), device=device, batch=4, step=step))
+        return (yield from denoise_frames(stack, lambda noisy: smooth(noisy, widths), device=device, batch=batch, step=step))
 
 
 def best_width(stack: Stack, ratios: list[float], device: torch.device | str = "cpu") -> float:

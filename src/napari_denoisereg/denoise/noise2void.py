@@ -24,7 +24,7 @@ from napari_denoisereg import device as devices
 from napari_denoisereg.denoise.denoiser import Denoiser
 from napari_denoisereg.frames import FramePool, denoise_frames, standardisation
 from napari_denoisereg.method import setting
-from napari_denoisereg.model import Model
+from napari_denoisereg.model import Model, origin
 from napari_denoisereg.networks.blind_spot import Schedule, augment, blind_spot_loss, hide, quick_schedule
 from napari_denoisereg.networks.blind_spot_unet import BlindSpotUNet, predict
 from napari_denoisereg.optimize import minimise
@@ -82,7 +82,7 @@ class Noise2Void(Denoiser, kind="noise2void"):
             weights={name: value.detach().cpu() for name, value in network.state_dict().items()},
             ndim=pool.ndim,
             statistics={"mean": mean, "std": std},
-            provenance={"trained_on": names, "iterations": len(losses), "loss": sum(losses[-50:]) / len(losses[-50:])},
+            provenance=origin(names, seed=self.seed, iterations=len(losses), loss=sum(losses[-50:]) / len(losses[-50:])),
         )
 
     def run(self, stack: Stack, *, model: Model | None = None, device: torch.device | str = "cpu") -> Steps[Stack]:

@@ -54,7 +54,8 @@ def hide(image: Tensor, *, share: float, radius: int, generator: torch.Generator
         The replaced image and the mask.
     """
     draw = torch.rand(image.shape, device=image.device, generator=generator)
-    mask = draw < share
+    # Exact zeros are padding: nothing is learnt there.
+    mask = (draw < share) & (image != 0)
     places = mask.nonzero(as_tuple=True)
     shape = image.shape[2:]
     count = places[0].numel()

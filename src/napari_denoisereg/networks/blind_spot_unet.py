@@ -165,7 +165,10 @@ def predict(network: BlindSpotUNet, image: Tensor, tile: int) -> Tensor:
         with torch.inference_mode(), devices.autocast(part.device):
             return network(part).float()
 
-    denoised = finish(apply_tiled(apply, image, size=tile, halo=network.halo, multiple=network.stride))
+    # In 3D a side of 512 would be one tile of any volume: whole volumes only up to eight planes of that size.
+    is_large = network.ndim == 3 and image[0, 0].numel() > 8 * tile**2
+    side = min(tile, 128) if is_large else tile
+    denoised = finish(apply_tiled(apply, image, size=side, halo=network.halo, multiple=network.stride))
     # Trained on absolute differences the network predicts medians, which skewed noise puts below the mean. Noise has mean 0,
     # so the frame's own mean is the right one: total intensity is kept.
     axes = tuple(range(1, image.ndim))

@@ -8,6 +8,8 @@ DenoiseReg: Unsupervised Joint Denoising and Registration of Time-Lapse Live Cel
 2022, eq. 1 to 4.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -132,7 +134,7 @@ def to_world(weights: Tensor, grid: Grid) -> Tensor:
 
 
 def match_histogram(moving: Tensor, fixed: Tensor) -> Tensor:
-    """Give each moving image exactly the intensity distribution of its fixed image.
+    """Give each moving image the intensity distribution of its fixed image.
 
     Parameters
     ----------
@@ -142,11 +144,34 @@ def match_histogram(moving: Tensor, fixed: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        The moving images with their ranks kept and the fixed images' values.
+        The moving images with their ranks kept and the fixed images' values; equal values stay equal.
     """
-    order = moving.flatten(1).argsort(dim=1)
-    values = fixed.flatten(1).sort(dim=1).values
-    return torch.empty_like(values).scatter_(1, order, values).reshape(moving.shape)
+    pairs = zip(moving, fixed, strict=True)
+    return torch.stack([_matched(one.flatten(), other.flatten()).reshape(one.shape) for one, other in pairs])
+
+
+def _matched(moving: Tensor, fixed: Tensor) -> Tensor:
+    """Values of the fixed image by rank; equal values stay equal (they get the mean over their ranks)."""
+    _, ranks, counts = moving.unique(return_inverse=True, return_counts=True)
+    ends = counts.cumsum(0)
+    sums = nn.functional.pad(fixed.sort().values.double().cumsum(0), (1, 0))
+    return ((sums[ends] - sums[ends - counts]) / counts).to(moving.dtype)[ranks]
+
+
+def longest_side(grid: Grid) -> float:
+    """Longest side of a grid, in voxels of its finest axis.
+
+    Parameters
+    ----------
+    grid : Grid
+        Of a frame.
+
+    Returns
+    -------
+    float
+        Voxels.
+    """
+    return max(grid.extent) / min(grid.spacing)
 
 
 def shrink(frames: Tensor, grid: Grid, size: int) -> tuple[Tensor, Grid]:
@@ -169,7 +194,8 @@ def shrink(frames: Tensor, grid: Grid, size: int) -> tuple[Tensor, Grid]:
     tuple of Tensor, Grid
         ``(B, 1, *small.shape)`` and its grid; remainders at the far ends are cut off.
     """
-    factor = 1 if size == 0 else -(-max(grid.extent) // (min(grid.spacing) * size))
+    # A hair less than the quotient: rounding must not make 3.0000001 a 4.
+    factor = 1 if size == 0 else math.ceil(longest_side(grid) / size - 1e-6)
     each = [
         max(1, min(round(factor * min(grid.spacing) / step), length // 8))
         for step, length in zip(grid.spacing, grid.shape, strict=True)

@@ -4,7 +4,7 @@ The network and its loss are the paper's (`networks.denoisereg`). What is ours: 
 registration part, and noise is also learnt from patches at full resolution, so that a model trained in minutes on a laptop
 denoises full frames; a schedule makes short trainings good (``size=0, schedule="paper", learning_rate=1e-4`` and enough
 ``seconds`` train as the paper does); and the predicted transform is refined by a
-few Gauss-Newton steps on the denoised pair (``refinement=0`` leaves the network's own).
+few Gauss-Newton steps on the denoised pair (``refinement=0`` leaves the network's own; a start that is given is then kept).
 
 References
 ----------
@@ -22,11 +22,19 @@ from torch import Tensor
 from napari_denoisereg import device as devices
 from napari_denoisereg.frames import FramePool, denoise_frames, standardisation
 from napari_denoisereg.geometry import Grid, Identity, Transform
+from napari_denoisereg.geometry.conventions import from_voxel_matrix
 from napari_denoisereg.method import setting
-from napari_denoisereg.model import Model
+from napari_denoisereg.model import Model, origin
 from napari_denoisereg.networks.blind_spot import Masked, Schedule, augment, blind_spot_loss, hide, quick_schedule
 from napari_denoisereg.networks.blind_spot_unet import predict
-from napari_denoisereg.networks.denoisereg import DenoiseRegNet, joint_loss, match_histogram, shrink, to_world
+from napari_denoisereg.networks.denoisereg import (
+    DenoiseRegNet,
+    joint_loss,
+    longest_side,
+    match_histogram,
+    shrink,
+    to_world,
+)
 from napari_denoisereg.optimize import minimise
 from napari_denoisereg.register.descent import (
     Pyramid,
@@ -34,6 +42,7 @@ from napari_denoisereg.register.descent import (
     as_weights,
     correlate,
     descend,
+    homogeneous,
     pyramid,
 )
 from napari_denoisereg.register.registrar import Registrar, Score
@@ -83,7 +92,7 @@ class DenoiseReg(Registrar, kind="denoisereg"):
     ) -> Steps[Model]:
         """Train on stacks; see `Registrar.fit`.
 
-        Without ``score`` the proxy is eq. 4 itself on eight fixed validation pairs with fixed hidden voxels.
+        Without ``score`` the proxy is eq. 4 itself on eight fixed pairs of the movie with fixed hidden voxels.
         """
         pool = FramePool(stacks, seed=self.seed)
         network = self._network(pool.ndim, start).to(device).train()
@@ -91,7 +100,7 @@ class DenoiseReg(Registrar, kind="denoisereg"):
         keeper = _Best(self, network, stacks, score or self._proxy(FramePool(stacks, seed=self.seed + 1), device))
 
         def loss(_: int) -> Tensor:
-            pairs = [self._pair(pool, device) for _ in range(self.batch)]
+            pairs = self._pairs(pool, self.batch, device)
             fixed = augment(torch.cat([pair[0] for pair in pairs]), probability=self.augmentation, generator=random)
             moving = augment(torch.cat([pair[1] for pair in pairs]), probability=self.augmentation, generator=random)
             total = self._joint(network, (fixed, moving), random)
@@ -153,9 +162,12 @@ class DenoiseReg(Registrar, kind="denoisereg"):
     def _align_few(self, network: DenoiseRegNet, pair: Pair, grid: Grid, known: Tensor | None) -> Tensor:
         shrunk, small = _standardised(pair, grid, self.size)
         stride = network.denoiser.stride
+        padded = [pad_to_multiple(image, stride) for image in shrunk]
         with torch.inference_mode(), devices.autocast(pair[0].device):
-            predicted = network.predict(*(pad_to_multiple(image, stride) for image in shrunk))
-        predicted = to_world(predicted.double().cpu(), small)
+            predicted = network.predict(*padded).cpu().double()
+        # The network was trained on voxels of padded images: first to those, then to the world.
+        voxels = homogeneous(to_world(predicted, Grid(tuple(padded[0].shape[2:])))).numpy()
+        predicted = as_weights([from_voxel_matrix(each, small, small) for each in voxels])
         if self.refinement == 0:
             return predicted if known is None else known
         # A start says where the images are about; the network's prediction is an alternative to it.
@@ -168,18 +180,21 @@ class DenoiseReg(Registrar, kind="denoisereg"):
         return weights[best, torch.arange(len(best))]
 
     def _denoised_levels(self, network: DenoiseRegNet, pair: Pair, grid: Grid) -> list[Pyramid]:
-        half, coarse = _standardised(pair, grid, round(max(grid.extent) / min(grid.spacing) / self.finest))
+        half, coarse = _standardised(pair, grid, math.ceil(longest_side(grid) / self.finest - 1e-6))
         fixed, moving = half
         # A series to the first frame gives that frame again and again: it is denoised once.
         once = fixed[:1] if pair[0].stride(0) == 0 else fixed
         denoised = [predict(network.denoiser, image, self.tile)[:, 0] for image in (once, moving)]
         return pyramid(denoised[0].expand_as(denoised[1]), denoised[1], coarse, coarsest=32, finest=1)
 
-    def _pair(self, pool: FramePool, device: torch.device | str) -> Pair:
-        """Two frames, shrunk and matched in intensities, each ``(1, 1, *small)``; sides are multiples of 8."""
-        one, two, stack = pool.pair(self.reach)
-        fixed, moving = (shrink(frame[None].to(device), stack.grid, self.size)[0] for frame in (one, two))
-        return pad_to_multiple(fixed, 8), pad_to_multiple(match_histogram(moving, fixed), 8)
+    def _pairs(self, pool: FramePool, count: int, device: torch.device | str) -> list[Pair]:
+        """Pairs of one stack, shrunk and matched in intensities, each ``(1, 1, *small)``; sides are multiples of 8."""
+        drawn, grid = pool.pairs(count, self.reach)
+        pairs = []
+        for frames in drawn:
+            fixed, moving = (shrink(frame[None].to(device), grid, self.size)[0] for frame in frames)
+            pairs.append((pad_to_multiple(fixed, 8), pad_to_multiple(match_histogram(moving, fixed), 8)))
+        return pairs
 
     def _joint(self, network: DenoiseRegNet, noisy: Pair, random: torch.Generator) -> Tensor:
         hidden = tuple(hide(image, share=self.masked, radius=self.radius, generator=random) for image in noisy)
@@ -193,10 +208,10 @@ class DenoiseReg(Registrar, kind="denoisereg"):
 
     def _proxy(self, pool: FramePool, device: torch.device | str) -> Score:
         """Eq. 4 on fixed pairs with fixed hidden voxels, in evaluation mode."""
-        pairs = [self._pair(pool, device) for _ in range(8)]
+        pairs, ndim = [self._pairs(pool, 1, device)[0] for _ in range(8)], pool.ndim
 
         def score(model: Model) -> float:
-            network = self._network(pool.ndim, model).to(device).eval()
+            network = self._network(ndim, model).to(device).eval()
             random = devices.generator(self.seed, device)
             with torch.inference_mode():
                 return sum(float(self._joint(network, pair, random)) for pair in pairs) / len(pairs)
@@ -239,7 +254,7 @@ class _Best:
 
     def _model(self, provenance: Mapping[str, Any]) -> Model:
         weights = {name: value.detach().cpu().clone() for name, value in self._network.state_dict().items()}
-        more = {"trained_on": self._names, **provenance}
+        more = origin(self._names, seed=self._method.seed, **provenance)
         return Model(self._method, weights, self._network.denoiser.ndim, self._statistics, more)
 
 

@@ -205,7 +205,7 @@ def overlap(level: Pyramid, weights: Tensor) -> Tensor:
     Tensor
         ``(B,)``, float64, CPU.
     """
-    return _warped(level, homogeneous(weights))[1].double().flatten(1).mean(1).cpu()
+    return _warped(level, homogeneous(weights))[1].float().flatten(1).mean(1).cpu().double()
 
 
 def _descend_level(
@@ -216,11 +216,11 @@ def _descend_level(
     residual, score = _residual(level.fixed, warped, valid)
     design = _design(level, _steepest(generators, place, level.grid, level.fixed.device))
     seen = design * valid.flatten(2)
-    normal = (seen @ design.transpose(1, 2)).double().cpu()
+    normal = (seen @ design.transpose(1, 2)).cpu().double()
     damping = torch.full((len(matrices),), 1e-3, dtype=torch.float64)
     active = torch.ones(len(matrices), dtype=torch.bool)
     for _ in range(iterations):
-        right = (design @ residual.unsqueeze(-1)).squeeze(-1).double().cpu()
+        right = (design @ residual.unsqueeze(-1)).squeeze(-1).cpu().double()
         step = _solve(normal, right, damping)
         trial = torch.where(active[:, None, None], matrices @ _exponential(step, generators, place), matrices)
         after, score_trial = _residual(level.fixed, *_warped(level, trial))
@@ -271,7 +271,7 @@ def _standardised(fixed: Tensor, warped: Tensor, valid: Tensor) -> tuple[Tensor,
         return centred / ((centred**2).sum(axes, keepdim=True) / count).clamp(min=1e-12).sqrt()
 
     one, two = scaled(fixed), scaled(warped)
-    score = ((one * two).sum(axes) / count.flatten()).double().cpu()
+    score = ((one * two).sum(axes) / count.flatten()).cpu().double()
     overlap = weights.mean(axes).cpu()
     return one, two, torch.where(overlap < LEAST_OVERLAP, -1.0, score)
 

@@ -122,7 +122,8 @@ class Registration:
                 return frame
             if interpolation == "nearest":
                 values = torch.from_numpy(np.ascontiguousarray(frame.astype(_signed(dtype))))
-                return warp(values, transform, fixed=grid, interpolation="nearest", outside=outside).numpy().astype(dtype)
+                fill = outside if isinstance(outside, str) else np.asarray(outside).astype(dtype).astype(_signed(dtype)).item()
+                return warp(values, transform, fixed=grid, interpolation="nearest", outside=fill).numpy().astype(dtype)
             image = torch.from_numpy(frame.astype(np.float32))
             return back_to(warp(image, transform, fixed=grid, interpolation=interpolation, outside=outside).numpy(), dtype)
 

@@ -182,9 +182,9 @@ def _peaks(
     # A high correlation over a small overlap is less telling: its standard error falls with the root of the overlap.
     score = torch.where((share >= LEAST_OVERLAP) & (variance > 1e-9), correlation.clamp(-1, 1) * share**0.25, -1.0)
     best, place = score.flatten(2).max(dim=2)
-    shift = torch.stack(torch.unravel_index(place, tuple(padded)), dim=-1).double()
-    size = torch.tensor(padded, dtype=torch.float64, device=shift.device)
-    return best.double().cpu(), torch.where(shift > size / 2, shift - size, shift).cpu().reshape(batch, -1, len(padded))
+    shift = torch.stack(torch.unravel_index(place.cpu(), tuple(padded)), dim=-1).double()
+    size = torch.tensor(padded, dtype=torch.float64)
+    return best.cpu().double(), torch.where(shift > size / 2, shift - size, shift).reshape(batch, -1, len(padded))
 
 
 def _weights(turns: Tensor, shifts: Tensor, grid: Grid) -> Tensor:

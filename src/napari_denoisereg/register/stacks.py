@@ -1,5 +1,6 @@
 """Register a whole stack: one registrar after the other, each starting from what the last one found."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -100,7 +101,9 @@ def register_stack(
     for number, registrar in enumerate(registrars):
         model = next((model for model in models if type(model.method) is type(registrar)), None)
         frames = noisy if registrar.is_denoiser and noisy is not None else stack
-        task = Task(frames, registrar, model, transforms, where)
+        # As many pairs at once as a few large frames have voxels: memory follows this, not the stack.
+        batch = max(1, min(16, 16 * 1024**2 // math.prod(stack.grid.shape)))
+        task = Task(frames, registrar, model, transforms, where, batch)
         steps = (series or Combined()).run(task)
         transforms = yield from portion(
             steps, 0.95 * number / len(registrars), 0.95 * (number + 1) / len(registrars), f"registering ({registrar.kind})"
