@@ -7,17 +7,17 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Literal, Union
 
 import tyro
 from pydantic import ValidationError
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 import napari_denoisereg as dr
 from napari_denoisereg import io, pipeline, results
 from napari_denoisereg.checks import inspect
+from napari_denoisereg.console import Teller, with_bar
 from napari_denoisereg.denoise import Denoiser
 from napari_denoisereg.device import choose
 from napari_denoisereg.evaluation.report import Report
@@ -27,11 +27,10 @@ from napari_denoisereg.method import Method
 from napari_denoisereg.model import Model
 from napari_denoisereg.model import load as load_model
 from napari_denoisereg.register import Registrar, Series
-from napari_denoisereg.steps import Steps, finish
 
-T = TypeVar("T")
 Place = tyro.conf.Positional[Path]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+DEMO_FILES = ("displacement_last_frame.zarr", "error.html", "keypoints.csv", "nucleus.ome.tif", "overview.png", "result.zarr")
 
 
 def _choice(members: Iterable[type[Method]]) -> Any:
@@ -47,16 +46,14 @@ DenoiserChoice: Any = _choice(each for each in METHODS if issubclass(each, Denoi
 RegistrarChoice: Any = _choice(each for each in METHODS if issubclass(each, Registrar))
 
 
-@dataclass
-class Run:
-    """Denoise and register a movie by a recipe; transforms are found on the denoised movie and applied to the raw one."""
+@dataclass(kw_only=True)
+class RecipeTask:
+    """What a recipe is run on and where its result goes; shared by `Run` and `RegisterStack`."""
 
     source: Place
     """Movie or stack to read (.tif, .zarr)."""
     target: Place
-    """Result to write (.zarr): denoised, aligned, transforms."""
-    recipe: str = "balanced"
-    """fast, balanced, best, or a JSON file."""
+    """Result to write (.zarr): aligned, transforms, and denoised where the recipe does that."""
     axes: str | None = None
     """What the dimensions are, e.g. tyx; by default what the file says."""
     device: Device = "auto"
@@ -68,12 +65,19 @@ class Run:
     keypoints: Path | None = None
     """CSV of keypoints: models are chosen by their error, and the result's is printed."""
     overwrite: bool = False
-    """Replace an earlier result."""
+    """Replace an earlier result, and earlier models."""
 
-    def execute(self, console: Console) -> None:
+
+@dataclass(kw_only=True)
+class Run(RecipeTask):
+    """Denoise and register a movie by a recipe; transforms are found on the denoised movie and applied to the raw one."""
+
+    recipe: str = "balanced"
+    """fast, balanced, best, or a JSON file."""
+
+    def execute(self, console: Teller) -> None:
         """Do it."""
-        recipe = pipeline.load_recipe(self.recipe)
-        _execute(recipe, self, console)
+        _execute(pipeline.load_recipe(self.recipe), self, console)
 
 
 @dataclass
@@ -94,45 +98,31 @@ class DenoiseStack:
     overwrite: bool = False
     """Replace an earlier result."""
 
-    def execute(self, console: Console) -> None:
+    def execute(self, console: Teller) -> None:
         """Do it."""
+        io.check_suffix(self.target)
         stack = io.read(self.source, axes=self.axes)
         io.check_writable(self.target, results.expected_bytes(stack), overwrite=self.overwrite)
+        console.will_write(self.target)
         models = [] if self.model is None else [load_model(self.model, pipeline.FAMILIES)]
         steps = pipeline.Pipeline(denoise=self.method).run(stack, device=self.device, models=models)
-        denoised = _with_bar(steps, console).denoised
+        denoised = with_bar(steps, console).denoised
         assert denoised is not None
-        _with_bar(io.write_steps(denoised, self.target, overwrite=self.overwrite), console)
-        console.print(f"Wrote {self.target}")
+        with_bar(io.write_steps(denoised, self.target, overwrite=self.overwrite), console)
+        console.wrote(self.target)
 
 
-@dataclass
-class RegisterStack:
+@dataclass(kw_only=True)
+class RegisterStack(RecipeTask):
     """Register every frame of a movie to the first by one method."""
 
-    source: Place
-    """Movie or stack to read (.tif, .zarr)."""
-    target: Place
-    """Result to write (.zarr): aligned, transforms."""
     method: RegistrarChoice
-    axes: str | None = None
-    """What the dimensions are, e.g. tyx; by default what the file says."""
     series: str = "combined"
     """How pairs become a stack: combined, to_first or to_previous."""
     channel: int = 0
     """Channel to look at; the result is applied to all."""
-    device: Device = "auto"
-    """Where to compute."""
-    model: tuple[Path, ...] = ()
-    """Trained model to use instead of training."""
-    save_models: Path | None = None
-    """Folder to keep the trained models in."""
-    keypoints: Path | None = None
-    """CSV of keypoints: models are chosen by their error, and the result's is printed."""
-    overwrite: bool = False
-    """Replace an earlier result."""
 
-    def execute(self, console: Console) -> None:
+    def execute(self, console: Teller) -> None:
         """Do it."""
         recipe = pipeline.Pipeline(registrars=(self.method,), series=Series.coerce(self.series), channel=self.channel)
         _execute(recipe, self, console)
@@ -160,20 +150,21 @@ class TrainTask:
     method: Any = None
     """Settings of the method."""
 
-    def execute(self, console: Console) -> None:
+    def execute(self, console: Teller) -> None:
         """Do it."""
         if not self.sources:
             raise ValueError("Expected at least one movie to train on; name its file after the method.")
         io.check_writable(self.output, 10_000_000, overwrite=self.overwrite)
+        console.will_write(self.output)
         start = None if self.start is None else load_model(self.start, pipeline.FAMILIES)
         stacks = [io.read(source, axes=self.axes).channel(self.channel) for source in self.sources]
         for stack in stacks:
             if start is not None:
                 start.expect(type(self.method), stack.grid.ndim)
-            _with_bar(inspect(stack), console)
-        model = _with_bar(self.method.fit(stacks, start=start, device=choose(self.device)), console)
+            with_bar(inspect(stack), console)
+        model = with_bar(self.method.fit(stacks, start=start, device=choose(self.device)), console)
         model.save(self.output)
-        console.print(f"Wrote {self.output} ({model.provenance['iterations']} iterations)")
+        console.wrote(self.output, f" ({model.provenance['iterations']} iterations)")
 
 
 def _train_task(member: type[Method]) -> Any:
@@ -190,7 +181,7 @@ class Train:
 
     task: Union[tuple(_train_task(each) for each in METHODS if each.is_trained)]  # type: ignore[valid-type]  # noqa: UP007
 
-    def execute(self, console: Console) -> None:
+    def execute(self, console: Teller) -> None:
         """Do it."""
         self.task.execute(console)
 
@@ -214,14 +205,17 @@ class Apply:
     overwrite: bool = False
     """Replace an earlier result."""
 
-    def execute(self, console: Console) -> None:
+    def execute(self, console: Teller) -> None:
         """Do it."""
+        io.check_suffix(self.target)
+        io.check_writable(self.target, overwrite=self.overwrite)
+        console.will_write(self.target)
         registration = results.read_registration(self.transforms)
         stack = io.read(self.source, axes=self.axes)
         chosen = registration.inverse() if self.inverse else registration
         aligned = chosen.warp(stack, interpolation=self.interpolation)
-        _with_bar(io.write_steps(aligned, self.target, overwrite=self.overwrite), console)
-        console.print(f"Wrote {self.target}")
+        with_bar(io.write_steps(aligned, self.target, overwrite=self.overwrite), console)
+        console.wrote(self.target)
 
 
 @dataclass
@@ -237,15 +231,16 @@ class Evaluate:
     by: tuple[Literal["frame", "id", "annotator", "kind"], ...] = ("annotator",)
     """Rows of the table."""
 
-    def execute(self, console: Console) -> None:
+    def execute(self, console: Teller) -> None:
         """Do it."""
         points = io.read_keypoints(self.keypoints)
         registration = None if self.transforms is None else results.read_registration(self.transforms)
         report = Report(pipeline.evaluate(points, registration), title=f"Registration error: {self.keypoints.name}")
         console.print(report.text(*self.by), highlight=False, soft_wrap=True)
         if self.report is not None:
+            console.will_write(self.report)
             report.write(self.report)
-            console.print(f"Wrote {self.report}")
+            console.wrote(self.report)
 
 
 @dataclass
@@ -259,18 +254,21 @@ class Demo:
     seed: int = 0
     """Another number, another movie."""
 
-    def execute(self, console: Console) -> None:
+    def execute(self, console: Teller) -> None:
         """Do it."""
         recipe = pipeline.load_recipe(self.recipe)
+        if not recipe.registrars:
+            raise ValueError(f"Expected a recipe that registers, got {recipe.name!r}; choose fast, balanced or best.")
         self.folder.mkdir(parents=True, exist_ok=True)
+        console.will_write(*(self.folder / name for name in DEMO_FILES))
         console.print("Making a movie of a nucleus: 12 frames of 256 x 256, 20 dB, turning, drifting and deforming ...")
         movie = nuclei_movie("easy", seed=self.seed, shape=(256, 256), n_frames=12, spacing=(0.2, 0.2))
         spacing = {"spacing": (60.0, 0.2, 0.2), "units": ("second", "micrometer", "micrometer")}
         stack = dr.Stack(movie.noisy, axes="tyx", name="nucleus", **spacing)  # type: ignore[arg-type]
         io.write(stack, self.folder / "nucleus.ome.tif", overwrite=True)
         io.write_keypoints(movie.keypoints, self.folder / "keypoints.csv", overwrite=True)
-        result = _with_bar(recipe.run(stack, device="auto", keypoints=movie.keypoints), console)
-        _with_bar(results.write_result(result, self.folder / "result.zarr", overwrite=True), console)
+        result = with_bar(recipe.run(stack, device="auto", keypoints=movie.keypoints), console)
+        with_bar(results.write_result(result, self.folder / "result.zarr", overwrite=True), console)
         assert result.registration is not None
         assert result.report is not None
         last = PerFrame([result.registration.transforms[-1].to_displacement(stack.grid)])
@@ -278,9 +276,9 @@ class Demo:
         report = Report(result.report, title=f"Sample movie, recipe {recipe.name}")
         report.write(self.folder / "error.html")
         results.write_overview(stack, result, self.folder / "overview.png")
-        _print_error(report, console)
-        console.print(f"Wrote {', '.join(sorted(path.name for path in self.folder.iterdir()))} in {self.folder}")
-        console.print(f"Look at {self.folder / 'overview.png'} and {self.folder / 'error.html'}")
+        console.print(report.text(), highlight=False, soft_wrap=True)
+        console.print(f"Wrote {', '.join(DEMO_FILES)} in {self.folder}", soft_wrap=True)
+        console.print(f"Look at {self.folder / 'overview.png'} and {self.folder / 'error.html'}", soft_wrap=True)
 
 
 @dataclass
@@ -290,7 +288,7 @@ class Methods:
     family: Literal["all", "denoiser", "registrar", "series", "similarity"] = field(default="all")
     """Which of them."""
 
-    def execute(self, console: Console) -> None:
+    def execute(self, console: Teller) -> None:
         """Do it."""
         table = Table("family", "kind", "what it does", "trained")
         table.add_column("reference", overflow="fold")
@@ -327,7 +325,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 when all went well, 1 for an error in what was asked (told on standard error), 130 after Ctrl-C.
     """
     # Output that goes to a file or a pipe is not folded at the width of some terminal.
-    console, errors = (Console(stderr=each, width=None if sys.stdout.isatty() else 160) for each in (False, True))
+    console, errors = (Teller(stderr=each, width=None if sys.stdout.isatty() else 160) for each in (False, True))
     try:
         command: Any = tyro.cli(
             Command,
@@ -339,54 +337,63 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.execute(console)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'setting'}: {each['msg']}" for each in error.errors())
-        errors.print(f"[bold red]Error:[/] {problems}", highlight=False)
+        errors.print(Text("Error:", "bold red"), problems, highlight=False)
         return 1
     except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
-        errors.print("[bold red]Error:[/]", str(error), highlight=False)
+        errors.print(Text("Error:", "bold red"), str(error), highlight=False)
         return 1
     except KeyboardInterrupt:
-        errors.print("Stopped; nothing was written.")
+        complete = ", ".join(map(str, console.written()))
+        errors.print(f"Stopped; already written: {complete}" if complete else "Stopped; nothing was written.", soft_wrap=True)
         return 130
     return 0
 
 
-def _execute(recipe: pipeline.Pipeline, command: "Run | RegisterStack", console: Console) -> None:
-    """Read, check the output, run a recipe and write its result."""
+def _execute(recipe: pipeline.Pipeline, command: RecipeTask, console: Teller) -> None:
+    """Read, check the outputs, run a recipe, keep its models and write its result."""
+    io.check_suffix(command.target, (".zarr",))
     stack = io.read(command.source, axes=command.axes)
     io.check_writable(command.target, results.expected_bytes(stack), overwrite=command.overwrite)
+    if command.save_models is not None:
+        _check_models(recipe, command.save_models, command)
+    console.will_write(command.target)
     models = [load_model(path, pipeline.FAMILIES) for path in command.model]
     points = None if command.keypoints is None else io.read_keypoints(command.keypoints)
     steps = recipe.run(stack, device=command.device, models=models, keypoints=points)
-    result = _with_bar(steps, console)
-    _with_bar(results.write_result(result, command.target, overwrite=command.overwrite), console)
+    result = with_bar(steps, console)
     if command.save_models is not None:
         _save(result.models, command.save_models, console)
+    with_bar(results.write_result(result, command.target, overwrite=command.overwrite), console)
     if result.registration is not None and result.registration.flagged:
         frames = ", ".join(str(frame) for frame in result.registration.flagged)
-        console.print(f"[bold yellow]Look at frames {frames}:[/] they fit the first frame worse than the others.")
+        console.print(Text(f"Look at frames {frames}:", "bold yellow"), "they fit the first frame worse than the others.")
     if result.report is not None:
-        _print_error(Report(result.report, title=recipe.name), console)
-    console.print(f"Wrote {command.target}")
+        console.print(Report(result.report, title=recipe.name).text(), highlight=False, soft_wrap=True)
+    console.wrote(command.target)
 
 
-def _save(models: Sequence[Model], folder: Path, console: Console) -> None:
+def _check_models(recipe: pipeline.Pipeline, folder: Path, command: RecipeTask) -> None:
+    """Refuse a folder that cannot take the models a recipe trains."""
+    place = folder.absolute()
+    if command.target.absolute() in (place, *place.parents):
+        raise ValueError(f"Expected a folder for models outside the result {command.target}, got {folder}; choose another.")
+    existing = next(each for each in (place, *place.parents) if each.exists())
+    io.check_writable(existing / "model.safetensors", overwrite=True)
+    kinds = [method.kind for method in (recipe.denoise, *recipe.registrars) if method is not None and method.is_trained]
+    earlier = sorted(path.name for kind in kinds for path in folder.glob(f"{kind}-*.safetensors"))
+    if earlier and not command.overwrite:
+        raise FileExistsError(
+            f"Expected no earlier models in {folder}, got {', '.join(earlier)}; choose another folder or pass --overwrite."
+        )
+
+
+def _save(models: Sequence[Model], folder: Path, console: Teller) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, model in enumerate(models):
         path = folder / f"{model.method.kind}-{number}.safetensors"
+        console.will_write(path)
         model.save(path)
-        console.print(f"Wrote {path}")
-
-
-def _print_error(report: Report, console: Console) -> None:
-    console.print(report.text(), highlight=False, soft_wrap=True)
-
-
-def _with_bar(steps: Steps[T], console: Console) -> T:
-    """Run Steps with a bar and the time left; Ctrl-C closes them."""
-    columns = (TextColumn("{task.description:<34}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("starting", total=1.0)
-        return finish(steps, lambda now: bar.update(task, completed=now.fraction, description=now.stage[:34]))
+        console.wrote(path)
 
 
 if __name__ == "__main__":

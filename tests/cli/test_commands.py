@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from napari_denoisereg import io
 from napari_denoisereg.cli import main
 from napari_denoisereg.evaluation.synthetic import SyntheticMovie, nuclei_movie
 from napari_denoisereg.results import read_registration
+from napari_denoisereg.steps import Steps
 
 FAST = {"name": "tiny", "denoise": {"kind": "gaussian", "sigma": 1.0}, "register": [{"kind": "affine"}]}
 
@@ -121,6 +123,15 @@ def test_demo_makes_everything_a_person_needs(tmp_path: Path, capsys: pytest.Cap
         (("run", "one.tif", "out.zarr", "--recipe", "fast"), "at least 2 frames"),
         (("run", "holes.tif", "out.zarr", "--recipe", "fast"), "NaN"),
         (("evaluate", "--keypoints", "movie.ome.tif"), "movie.ome.tif"),
+        (("run", "movie.ome.tif", "out.tif"), "Expected a name ending in .zarr to write, got out.tif"),
+        (("register", "movie.ome.tif", "out", "affine"), "Expected a name ending in .zarr to write, got out;"),
+        (("denoise", "movie.ome.tif", "out.png", "noise2void"), ".tif or .tiff or .zarr to write, got out.png"),
+        (("apply", "movie.ome.tif", "movie.ome.tif", "out.png"), "got out.png"),
+        (("run", "movie.ome.tif", "out.zarr", "--save-models", "one.tif/models"), "got the file"),
+        (("run", "movie.ome.tif", "out.zarr", "--save-models", "out.zarr/models"), "outside the result"),
+        (("run", "movie.ome.tif", "out.zarr", "--save-models", "kept"), "noise2void-0.safetensors; choose another folder"),
+        (("demo", "--folder", "sample", "--recipe", "denoise.json"), "Expected a recipe that registers, got 'clean'"),
+        (("run", "no [/x] [denoised].tif", "out.zarr"), "no [/x] [denoised].tif"),
     ],
 )
 def test_bad_input_is_refused_in_plain_words_and_leaves_nothing(
@@ -137,12 +148,66 @@ def test_bad_input_is_refused_in_plain_words_and_leaves_nothing(
     tifffile.imwrite("one.tif", movie.noisy[:1, None], photometric="minisblack", metadata={"axes": "TZYX"})
     holes = np.where(movie.noisy > np.percentile(movie.noisy, 99), np.nan, movie.noisy)
     tifffile.imwrite("holes.tif", holes, photometric="minisblack")
+    Path("kept").mkdir()
+    for kind in ("noise2void", "denoisereg"):
+        Path("kept", f"{kind}-0.safetensors").touch()
+    Path("denoise.json").write_text(json.dumps({"name": "clean", "denoise": {"kind": "gaussian"}}))
     before = sorted(Path().rglob("*"))
     assert main(list(words)) == 1
     message = " ".join(capsys.readouterr().err.split())
     assert told in message
     assert "Traceback" not in message
     assert sorted(Path().rglob("*")) == before
+
+
+def test_names_with_brackets_are_told_as_they_are(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("movie [denoised].tif", "a [bold] :smile:.tif"):
+        assert _run("denoise", folder / "movie.ome.tif", folder / name, "gaussian") == 0
+        assert capsys.readouterr().out == f"Wrote {folder / name}\n"
+        assert _run("denoise", folder / name, folder / name, "gaussian") == 1
+        assert name in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("fails", [OSError("the disk is gone"), KeyboardInterrupt()])
+def test_trained_models_are_kept_when_the_result_is_not_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fails: BaseException
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise fails
+
+    tiny = {"name": "tiny", "denoise": {"kind": "noise2void", "iterations": 2, "patch": 32}}
+    (folder / "recipe.json").write_text(json.dumps(tiny))
+    words = ("run", folder / "movie.ome.tif", folder / "out.zarr", "--recipe", folder / "recipe.json", "--device", "cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_denoisereg.results.write_result", refuse)
+        assert _run(*words, "--save-models", folder / "kept") == (130 if isinstance(fails, KeyboardInterrupt) else 1)
+    model = folder / "kept" / "noise2void-0.safetensors"
+    assert model.stat().st_size > 0
+    assert not (folder / "out.zarr").exists()
+    told = capsys.readouterr().err
+    assert "nothing was written" not in told
+    if isinstance(fails, KeyboardInterrupt):
+        assert told == f"Stopped; already written: {model}\n"
+    assert _run(*words, "--save-models", folder / "kept") == 1
+    assert _run(*words, "--save-models", folder / "kept", "--overwrite", "--model", model) == 0
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+@pytest.mark.parametrize("name", ["out.tif", "out.ome.zarr"])
+def test_stopping_after_the_result_is_in_place_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, earlier: bool
+) -> None:
+    def stop_at_the_end(*arguments: Any, **options: Any) -> Steps[Path]:
+        yield from write_steps(*arguments, **options)
+        raise KeyboardInterrupt
+
+    words = ("denoise", folder / "movie.ome.tif", folder / name, "--overwrite", "gaussian")
+    if earlier:
+        assert _run(*words) == 0
+    write_steps = io.write_steps
+    monkeypatch.setattr(io, "write_steps", stop_at_the_end)
+    assert _run(*words) == 130
+    assert capsys.readouterr().err == f"Stopped; already written: {folder / name}\n"
 
 
 def test_a_setting_out_of_bounds_is_refused(folder: Path) -> None:

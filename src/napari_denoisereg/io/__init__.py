@@ -4,6 +4,7 @@ Everything written is complete or not there: results are made beside their place
 changes a file. Images are lazy both ways: one frame at a time.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from napari_denoisereg.io.transforms import read_transforms, write_transforms
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps, finish
 
+WRITTEN = (".tif", ".tiff", ".zarr")  # suffixes of stacks
+
 __all__ = [
+    "check_suffix",
     "check_writable",
     "read",
     "read_keypoints",
@@ -56,6 +60,25 @@ def read(path: str | Path, *, axes: str | None = None, name: str | None = None) 
     if _is_zarr(path):
         return ome_zarr.read(path, axes=axes, name=name)
     raise ValueError(f"Expected a .tif, .tiff or .zarr to read, got {path}; export it to one of these, e.g. with Fiji.")
+
+
+def check_suffix(path: str | Path, suffixes: Sequence[str] = WRITTEN) -> None:
+    """Refuse a name for an output that says a format nobody here can write.
+
+    Parameters
+    ----------
+    path : str or Path
+        File or folder to be written.
+    suffixes : sequence of str
+        Those that are possible, e.g. ``(".zarr",)``; by default those of stacks.
+
+    Raises
+    ------
+    ValueError
+        For other suffixes.
+    """
+    if Path(path).suffix.lower() not in suffixes:
+        raise ValueError(f"Expected a name ending in {' or '.join(suffixes)} to write, got {path}; change the suffix.")
 
 
 def write(stack: Stack, path: str | Path, *, overwrite: bool = False, **options: Any) -> Path:
@@ -105,11 +128,10 @@ def write_steps(stack: Stack, path: str | Path, *, overwrite: bool = False, **op
     OSError, ValueError
         See `write`.
     """
+    check_suffix(path)
     if tiff.is_tiff(path):
         return tiff.write(stack, path, overwrite=overwrite, **options)
-    if Path(path).suffix.lower() == ".zarr":
-        return ome_zarr.write(stack, path, overwrite=overwrite, **options)
-    raise ValueError(f"Expected a name ending in .tif, .ome.tif or .zarr to write {stack!r}, got {path}; change the suffix.")
+    return ome_zarr.write(stack, path, overwrite=overwrite, **options)
 
 
 def _is_zarr(path: str | Path) -> bool:
