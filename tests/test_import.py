@@ -60,3 +60,17 @@ def test_front_door_imports_in_less_than_a_third_of_a_second() -> None:
 def test_engine_room_imports_with_napari_and_qt_forbidden(room: str) -> None:
     finished = _python(IMPORT_WITHOUT_FACES, room, ",".join(sorted(FACES)))
     assert finished.returncode == 0, finished.stderr
+
+
+def test_rooms_with_the_name_of_a_function_are_both() -> None:
+    finished = _python(
+        "import napari_denoisereg as dr\n"
+        "import napari_denoisereg.register.affine as room\n"
+        "from napari_denoisereg.denoise import Denoiser\n"
+        "assert room.AffineDescent.kind == 'affine' and callable(dr.register) and callable(dr.denoise)\n"
+        "import numpy as np\n"
+        "stack = dr.Stack(np.random.default_rng(0).random((3, 32, 32)), axes='tyx')\n"
+        "assert dr.denoise(stack, 'gaussian').shape == stack.shape\n"
+        "assert len(dr.register(stack, 'affine').transforms) == 3\n"
+    )
+    assert finished.returncode == 0, finished.stderr

@@ -203,16 +203,26 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-class _FrontDoor(ModuleType):
-    """Keeps the functions `denoise` and `register` in place when Python binds the rooms of the same names.
+_CALLS = {"napari_denoisereg.denoise": denoise, "napari_denoisereg.register": register}
 
-    Importing ``napari_denoisereg.register`` makes Python set the room as an attribute of this module; the room stays
-    importable (``from napari_denoisereg.register import Registrar``), the attribute stays the function.
+
+class _Room(ModuleType):
+    """A room that has the name of a front-door function: it can be called like it."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Call the function of this name."""
+        return _CALLS[self.__name__](*arguments, **options)
+
+
+class _FrontDoor(ModuleType):
+    """Keeps `denoise` and `register` callable when Python binds the rooms of the same names to this module.
+
+    Importing ``napari_denoisereg.register`` replaces the function by the room, which is then called in its stead.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in ("denoise", "register") and isinstance(value, ModuleType):
-            return
+            value.__class__ = _Room
         super().__setattr__(name, value)
 
 
