@@ -10,7 +10,7 @@ The front door. Nothing heavy is imported until it is used::
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -203,7 +203,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-_CALLS = {"napari_denoisereg.denoise": denoise, "napari_denoisereg.register": register}
+_CALLS: dict[str, Callable[..., Any]] = {"napari_denoisereg.denoise": denoise, "napari_denoisereg.register": register}
 
 
 class _Room(ModuleType):
