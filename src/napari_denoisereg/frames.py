@@ -18,6 +18,7 @@ from torch import Tensor
 
 from napari_denoisereg import device as devices
 from napari_denoisereg.geometry import Grid
+from napari_denoisereg.networks.blind_spot_unet import BlindSpotUNet, predict
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Pace, Progress, Steps
 
@@ -213,6 +214,39 @@ def result_array(shape: Sequence[int], dtype: Any, chunks: Sequence[int]) -> Any
     array = zarr.create_array(store=folder, shape=tuple(shape), dtype=dtype, chunks=tuple(chunks), overwrite=True)
     weakref.finalize(array.store, shutil.rmtree, folder, ignore_errors=True)
     return array
+
+
+def denoise_with_network(
+    stack: Stack, network: BlindSpotUNet, *, tile: int, device: torch.device | str, step: Mapping[str, Any]
+) -> Steps[Stack]:
+    """Denoise a stack with a trained blind-spot network.
+
+    Parameters
+    ----------
+    stack : Stack
+        Without channel axis; standardised by its own statistics.
+    network : BlindSpotUNet
+        Trained.
+    tile : int
+        Largest side of a tile, voxels.
+    device : torch.device or str
+        Where to compute.
+    step : mapping
+        For the history.
+
+    Returns
+    -------
+    Steps of Stack
+        See `denoise_frames`.
+    """
+    network.eval()
+    mean, std = standardisation(stack)
+
+    def denoise(noisy: Tensor) -> Tensor:
+        return predict(network.to(noisy.device), (noisy - mean) / std, tile) * std + mean
+
+    batch = max(1, 8 * 512**2 // math.prod(stack.grid.shape))
+    return (yield from denoise_frames(stack, denoise, device=device, batch=batch, step=step))
 
 
 def denoise_frames(

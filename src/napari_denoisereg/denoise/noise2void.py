@@ -13,20 +13,19 @@ References
 DenoiseReg (ISBI 2022), section 2. Noise2Void (CVPR 2019), doi:10.1109/CVPR.2019.00223.
 """
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from napari_denoisereg import device as devices
 from napari_denoisereg.denoise.denoiser import Denoiser
-from napari_denoisereg.frames import FramePool, denoise_frames, standardisation
+from napari_denoisereg.frames import FramePool, denoise_with_network, standardisation
 from napari_denoisereg.method import setting
 from napari_denoisereg.model import Model, origin
 from napari_denoisereg.networks.blind_spot import Schedule, augment, blind_spot_loss, hide, quick_schedule
-from napari_denoisereg.networks.blind_spot_unet import BlindSpotUNet, predict
+from napari_denoisereg.networks.blind_spot_unet import BlindSpotUNet
 from napari_denoisereg.optimize import minimise
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps, portion
@@ -94,15 +93,9 @@ class Noise2Void(Denoiser, kind="noise2void"):
         return (yield from self._apply(stack, model, device))
 
     def _apply(self, stack: Stack, model: Model, device: torch.device | str) -> Steps[Stack]:
-        network = self._network(stack.grid.ndim, model).eval()
-        mean, std = standardisation(stack)
-
-        def denoise(noisy: Tensor) -> Tensor:
-            return predict(network.to(noisy.device), (noisy - mean) / std, self.tile) * std + mean
-
-        batch = max(1, 8 * 512**2 // math.prod(stack.grid.shape))
-        step: Mapping[str, Any] = {"denoise": self.to_dict(), "model": dict(model.provenance)}
-        return (yield from denoise_frames(stack, denoise, device=device, batch=batch, step=step))
+        network = self._network(stack.grid.ndim, model)
+        step = {"denoise": self.to_dict(), "model": dict(model.provenance)}
+        return (yield from denoise_with_network(stack, network, tile=self.tile, device=device, step=step))
 
     def _network(self, ndim: int, start: Model | None) -> BlindSpotUNet:
         with devices.seeded(self.seed):

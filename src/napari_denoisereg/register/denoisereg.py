@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from napari_denoisereg import device as devices
-from napari_denoisereg.frames import FramePool, denoise_frames, standardisation
+from napari_denoisereg.frames import FramePool, denoise_with_network, standardisation
 from napari_denoisereg.geometry import Grid, Identity, Transform
 from napari_denoisereg.geometry.conventions import from_voxel_matrix
 from napari_denoisereg.method import setting
@@ -149,15 +149,9 @@ class DenoiseReg(Registrar, kind="denoisereg"):
     def denoise(self, stack: Stack, *, model: Model, device: torch.device | str = "cpu") -> Steps[Stack]:
         """Denoise with the joint network; see `Registrar.denoise`."""
         model.expect(type(self), stack.grid.ndim)
-        network = self._network(stack.grid.ndim, model).eval().denoiser
-        mean, std = standardisation(stack)
-
-        def change(noisy: Tensor) -> Tensor:
-            return predict(network.to(noisy.device), (noisy - mean) / std, self.tile) * std + mean
-
-        batch = max(1, 8 * 512**2 // math.prod(stack.grid.shape))
-        step: Mapping[str, Any] = {"denoise": self.to_dict(), "model": dict(model.provenance)}
-        return (yield from denoise_frames(stack, change, device=device, batch=batch, step=step))
+        network = self._network(stack.grid.ndim, model).denoiser
+        step = {"denoise": self.to_dict(), "model": dict(model.provenance)}
+        return (yield from denoise_with_network(stack, network, tile=self.tile, device=device, step=step))
 
     def _align_few(self, network: DenoiseRegNet, pair: Pair, grid: Grid, known: Tensor | None) -> Tensor:
         shrunk, small = _standardised(pair, grid, self.size)
