@@ -124,8 +124,8 @@ class RegisterStack(RecipeTask):
 
     def execute(self, console: Teller) -> None:
         """Do it."""
-        recipe = pipeline.Pipeline(registrars=(self.method,), series=Series.coerce(self.series), channel=self.channel)
-        _execute(recipe, self, console)
+        given = {"registrars": (self.method,), "series": Series.coerce(self.series), "channel": self.channel}
+        _execute(pipeline.Pipeline(**given, keep_denoised=False), self, console)
 
 
 @dataclass(kw_only=True)

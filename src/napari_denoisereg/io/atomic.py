@@ -152,7 +152,7 @@ def _check_replaceable(target: Path, overwrite: bool) -> None:
     if not target.exists():
         return
     if not overwrite:
-        raise FileExistsError(f"{target} exists already; choose another name or pass overwrite=True.")
+        raise FileExistsError(f"{target} exists already; choose another name, or replace it (overwrite=True, --overwrite).")
     if target.is_dir() and any(target.iterdir()) and not _is_result(target):
         raise FileExistsError(f"{target} is a folder with other files in it and is not replaced; choose another name.")
 
