@@ -6,6 +6,7 @@ import torch
 
 from napari_denoisereg.evaluation.synthetic import nuclei_movie
 from napari_denoisereg.geometry import Translation
+from napari_denoisereg.model import Model
 from napari_denoisereg.register.denoisereg import DenoiseReg
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Progress, finish
@@ -64,3 +65,26 @@ def test_several_movies_of_different_size_train_one_model(stack: Stack) -> None:
     other = Stack(np.random.default_rng(0).normal(size=(3, 40, 56)).astype(np.float32), "tyx")
     one_size = QUICK.model_copy(update={"batch": 1})
     assert finish(one_size.fit([stack, other])).ndim == 2
+
+
+@pytest.mark.parametrize(("shape", "spacing"), [((16, 32, 32), (5.0, 1.0, 1.0)), ((45, 64), (0.5, 0.5))])
+def test_a_predicted_shift_is_one_of_voxels_whatever_their_spacing(shape: tuple[int, ...], spacing: tuple[float, ...]) -> None:
+    """The network is trained on voxels of padded frames; what it predicts is applied in the world."""
+    random, ndim = np.random.default_rng(0), len(shape)
+    movie = Stack(random.random((3, *shape)).astype(np.float32), "t" + "zyx"[-ndim:], spacing=(1.0, *spacing))
+    method = QUICK.model_copy(update={"iterations": 1, "size": 0, "refinement": 0})
+    model = finish(method.fit([movie]))
+    bias = torch.zeros(ndim, ndim + 1)
+    bias[0, -1] = 2.0
+    weights = dict(model.weights) | {
+        "head.last.bias": bias.flatten(),
+        "head.last.weight": 0 * model.weights["head.last.weight"],
+    }
+    taught = Model(model.method, weights, model.ndim)
+    (found,) = finish(method.align(movie.tensor([0]), movie.tensor([1]), movie.grid, model=taught))
+    half_side = max(-(-length // 8) * 8 for length in shape) / 2
+    voxels = 0.1 * 2.0 * half_side
+    point = torch.tensor(movie.grid.centre, dtype=torch.float64)
+    expected = torch.zeros(ndim, dtype=torch.float64)
+    expected[0] = voxels * spacing[0]
+    torch.testing.assert_close(found(point) - point, expected, atol=1e-4, rtol=1e-4)
