@@ -91,7 +91,8 @@ def without_parts(recipe: Pipeline, *, denoise: bool, register: bool) -> Pipelin
     Returns
     -------
     Pipeline
-        A registrar that denoises as well stays when only its denoising is wanted: it is one network.
+        A registrar that denoises as well stays when only its denoising is wanted: it is one network. Without ``denoise`` it
+        registers only.
 
     Raises
     ------
@@ -100,7 +101,8 @@ def without_parts(recipe: Pipeline, *, denoise: bool, register: bool) -> Pipelin
     """
     if not denoise and not register:
         raise ValueError("Nothing to do: switch on Denoise, Register or both.")
-    kept: dict[str, Any] = {} if denoise else {"denoise": None}
+    # A registrar that denoises as well would otherwise denoise the whole movie for nothing.
+    kept: dict[str, Any] = {} if denoise else {"denoise": None, "keep_denoised": False}
     if not register:
         kept["registrars"] = tuple(each for each in recipe.registrars if each.is_denoiser) if recipe.denoise is None else ()
     wanted = recipe.model_copy(update=kept)
