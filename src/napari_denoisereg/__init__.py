@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 __all__ = ["Stack", "__version__", "denoise", "evaluate", "methods", "read", "register", "run", "warp", "write"]
 
 _HOMES = {"Stack": "stack", "read": "io", "write": "io"}
+_FAMILIES = (
+    ("denoise", "Denoiser"),
+    ("register", "Registrar"),
+    ("register", "Series"),
+    ("losses", "Similarity"),
+    ("losses", "Regularity"),
+)
 
 
 def denoise(
@@ -176,11 +183,11 @@ def methods() -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``family``, ``kind``, ``title``, ``description``, ``reference``, ``trained`` of every denoiser, registrar, series and
-        similarity.
+        ``family``, ``kind``, ``title``, ``description``, ``reference``, ``trained`` of every denoiser, registrar, series,
+        similarity and regularity.
     """
     rows = []
-    for room, family in (("denoise", "Denoiser"), ("register", "Registrar"), ("register", "Series"), ("losses", "Similarity")):
+    for room, family in _FAMILIES:
         for kind, member in getattr(import_module(f"napari_denoisereg.{room}"), family).members().items():
             rows.append(
                 {
