@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from napari.layers import Image, Points, Vectors
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import Qt, QThreadPool
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton, QWidget
-from superqt.utils import GeneratorWorker
 
 from napari_denoisereg.checks import inspect
 from napari_denoisereg.geometry import Identity, PerFrame, Translation
@@ -73,16 +72,15 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list:
 
 
 @pytest.fixture
-def pretend(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Pretend]]:
+def pretend(monkeypatch: pytest.MonkeyPatch) -> type[Pretend]:
     finish(load_engine())  # torch is imported once, not in the middle of a journey
     monkeypatch.setattr(denoise_register_dock, "load_engine", pretend_engine)
     Pretend.log, Pretend.batches, Pretend.flagged, Pretend.likeness = [], 4, (), 0.9
-    yield Pretend
-    QThreadPool.globalInstance().waitForDone(3000)
+    return Pretend
 
 
 @pytest.fixture
-def open_dock(make_napari_viewer: Any, qtbot: Any) -> Iterator[Any]:
+def open_dock(make_napari_viewer: Any, qtbot: Any, working_threads: Any) -> Iterator[Any]:
     """Open the dock the way the menu does; at the end nothing may be left at work."""
 
     def opened(*layers: Image) -> tuple[Any, DenoiseRegisterDock]:
@@ -94,7 +92,7 @@ def open_dock(make_napari_viewer: Any, qtbot: Any) -> Iterator[Any]:
         return viewer, dock
 
     yield opened
-    qtbot.waitUntil(lambda: not GeneratorWorker._worker_set, timeout=5000)
+    qtbot.waitUntil(lambda: not working_threads(), timeout=5000)
 
 
 def movie(**changes: Any) -> Image:
@@ -323,7 +321,7 @@ def test_advanced_settings_make_the_recipe_a_custom_one(open_dock: Any, qtbot: A
     assert dock.value().model_dump() == presets()["balanced"].model_dump()
 
 
-def test_closing_the_dock_stops_the_work(open_dock: Any, qtbot: Any, pretend: type[Pretend]) -> None:
+def test_closing_the_dock_stops_the_work(open_dock: Any, qtbot: Any, pretend: type[Pretend], working_threads: Any) -> None:
     pretend.batches = 1000
     viewer, dock = open_dock(movie())
     press(qtbot, dock, "Run")
@@ -332,12 +330,12 @@ def test_closing_the_dock_stops_the_work(open_dock: Any, qtbot: Any, pretend: ty
     viewer.window.remove_dock_widget(dock)
     assert time.monotonic() - start < 1
     assert pretend.log[-1] == "closed"
-    qtbot.waitUntil(lambda: not GeneratorWorker._worker_set)
+    qtbot.waitUntil(lambda: not working_threads())
     viewer.layers.clear()  # a closed dock does not listen any more
     assert names(viewer) == []
 
 
-def test_closing_the_viewer_stops_the_work(open_dock: Any, qtbot: Any, pretend: type[Pretend]) -> None:
+def test_closing_the_viewer_stops_the_work(open_dock: Any, qtbot: Any, pretend: type[Pretend], working_threads: Any) -> None:
     pretend.batches = 1000
     viewer, dock = open_dock(movie())
     press(qtbot, dock, "Run")
@@ -345,7 +343,7 @@ def test_closing_the_viewer_stops_the_work(open_dock: Any, qtbot: Any, pretend: 
     n_threads = threading.active_count()
     viewer.close()
     qtbot.waitUntil(lambda: pretend.log[-1] == "closed", timeout=2000)
-    qtbot.waitUntil(lambda: not GeneratorWorker._worker_set)
+    qtbot.waitUntil(lambda: not working_threads())
     assert threading.active_count() <= n_threads
 
 

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import Qt, QThreadPool, QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QPushButton
-from superqt.utils import GeneratorWorker
 
 from napari_denoisereg.steps import Progress, Steps
 from napari_denoisereg.widgets.runner import Clock, Runner, duration_in_words
@@ -38,15 +37,14 @@ class Work:
 
 
 @pytest.fixture
-def runner(qtbot: Any) -> Runner:
+def runner(qtbot: Any, working_threads: Any) -> Runner:
     widget = Runner()
     qtbot.addWidget(widget)
     widget.show()
     yield widget
     widget.close_down()
-    qtbot.waitUntil(lambda: not widget.is_running)
-    assert QThreadPool.globalInstance().waitForDone(2000)
-    qtbot.waitUntil(lambda: not GeneratorWorker._worker_set)
+    assert not widget.is_running
+    qtbot.waitUntil(lambda: not working_threads())
 
 
 @pytest.fixture
@@ -194,14 +192,13 @@ def test_closing_while_paused_running_or_idle_leaves_no_thread(runner: Runner, q
     runner.close_down()
 
 
-def test_deleting_the_widget_stops_the_work(qtbot: Any) -> None:
+def test_deleting_the_widget_stops_the_work(qtbot: Any, working_threads: Any) -> None:
     work, widget = Work(), Runner()
     widget.start(work.steps(), "Tea")
     qtbot.waitUntil(lambda: work.done > 1)
     widget.deleteLater()
     qtbot.waitUntil(lambda: work.closed, timeout=2000)
-    assert QThreadPool.globalInstance().waitForDone(2000)
-    qtbot.wait(20)
+    qtbot.waitUntil(lambda: not working_threads())
 
 
 def test_gui_thread_is_free_while_work_is_busy(runner: Runner, qtbot: Any) -> None:

@@ -1,7 +1,7 @@
 """Runner: a bar, a line that says what goes on and how long it will take, and buttons to pause and to cancel.
 
-One job at a time. What a job makes arrives by signals on the GUI thread; after `cancel` nothing arrives any more, not even a
-result that was finished in the same moment.
+One job at a time. A timer asks the worker what it has to say, and the Runner's signals tell it on the GUI thread; after
+`cancel` nothing arrives any more, not even a result that was finished in the same moment.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import notification_manager, show_error, show_warning
-from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]  # qtpy renames pyqtSignal
+from qtpy.QtCore import Qt, QTimer, Signal  # type: ignore[attr-defined]  # qtpy renames pyqtSignal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_denoisereg.widgets.worker import Failure, StepsWorker, worker_for
+from napari_denoisereg.steps import Progress
+from napari_denoisereg.widgets.worker import Outcome, StepsWorker, worker_for
 
 if TYPE_CHECKING:
-    from napari_denoisereg.steps import Progress, Steps
+    from napari_denoisereg.steps import Steps
 
 BAR_STEPS = 1000
+MILLISECONDS_BETWEEN_POLLS = 20
 LONGEST_WAIT = 2.0  # s; longer batches end in the background
 
 
@@ -101,7 +103,10 @@ class Runner(QWidget):
         self._worker: StepsWorker | None = None
         self._then: Callable[[Any], None] | None = None
         self._leash = _Leash()
-        self.destroyed.connect(self._leash.pull)
+        self.destroyed.connect(self._leash.let_go)
+        self._polls = QTimer(self)
+        self._polls.setInterval(MILLISECONDS_BETWEEN_POLLS)
+        self._polls.timeout.connect(self._on_poll)
         self._clock = Clock()
         self._bar = QProgressBar()
         self._bar.setRange(0, BAR_STEPS)
@@ -152,10 +157,6 @@ class Runner(QWidget):
             steps.close()
             raise RuntimeError("One job at a time: wait for the present one or cancel it.")
         worker = worker_for(steps, title)
-        worker.yielded.connect(self._on_yielded)
-        worker.returned.connect(self._on_returned)
-        worker.warned.connect(self._on_warned)
-        worker.finished.connect(self._on_finished)
         self._worker = self._leash.worker = worker
         self._clock, self._then = Clock(), then
         self._line.setText(f"{title} …")
@@ -163,6 +164,7 @@ class Runner(QWidget):
         for button in (self._pause, self._cancel):
             button.setEnabled(True)
         worker.start()
+        self._polls.start()
         self.started.emit()
 
     def pause(self) -> None:
@@ -192,6 +194,7 @@ class Runner(QWidget):
         """Stop the job and wait for it, though not for long; for docks that are being closed."""
         self.cancel()
         self._leash.pull()
+        self._on_poll()
 
     def clear(self, text: str) -> None:
         """Empty the bar and show a line of text.
@@ -224,12 +227,23 @@ class Runner(QWidget):
     def _on_cancel(self) -> None:
         self.cancel()
 
-    def _on_yielded(self, progress: Progress) -> None:
-        if self._worker is None or self._worker.abort_requested:
+    def _on_poll(self) -> None:
+        worker = self._worker
+        if worker is None:
             return
+        for said in worker.poll():
+            if isinstance(said, Outcome):
+                self._end(said, worker.abort_requested)
+            elif not worker.abort_requested:  # a slot may have cancelled meanwhile
+                if isinstance(said, Progress):
+                    self._show(said)
+                else:
+                    show_warning(str(said))
+
+    def _show(self, progress: Progress) -> None:
         self._bar.setRange(0, BAR_STEPS)
         self._bar.setValue(round(BAR_STEPS * progress.fraction))
-        if not self._worker.is_paused:
+        if self._worker is not None and not self._worker.is_paused:
             self._line.setText(self._words(progress))
         self.progressed.emit(progress)
         if progress.preview is not None:
@@ -241,34 +255,25 @@ class Runner(QWidget):
         stage = progress.stage[:1].upper() + progress.stage[1:] or "Working"
         return " · ".join([stage, *figures, *([] if left is None else [f"about {duration_in_words(left)} left"])])
 
-    def _on_returned(self, result: Any) -> None:
-        if self._worker is None or self._worker.abort_requested:
-            return
-        if isinstance(result, Failure):
-            self._show_idle("Stopped by an error.")
-            report(result.error)
-            self.failed.emit(result.error)
-        else:
-            self._show_idle("Done.")
-            if self._then is not None:
-                self._then(result)
-            self.returned.emit(result)
-
-    def _on_warned(self, warning: tuple[Any, ...]) -> None:
-        if self._worker is not None and warning[1] is UserWarning:
-            show_warning(str(warning[0]))
-
-    def _on_finished(self, _: Any = None) -> None:
-        if self._worker is None:
-            return
-        was_cancelled = self._worker.abort_requested
+    def _end(self, outcome: Outcome, was_cancelled: bool) -> None:
+        then = self._then
         self._worker = self._leash.worker = self._then = None
-        for button in (self._pause, self._cancel):
-            button.setEnabled(False)
-        if was_cancelled:
-            self._show_idle("Cancelled. Nothing was changed.")
-            self.cancelled.emit()
-        self.finished.emit()
+        self._polls.stop()
+        try:
+            if was_cancelled:
+                self._show_idle("Cancelled. Nothing was changed.")
+                self.cancelled.emit()
+            elif outcome.error is not None:
+                self._show_idle("Stopped by an error.")
+                report(outcome.error)
+                self.failed.emit(outcome.error)
+            else:
+                self._show_idle("Done.")
+                if then is not None:
+                    then(outcome.result)
+                self.returned.emit(outcome.result)
+        finally:
+            self.finished.emit()
 
     def _show_idle(self, line: str) -> None:
         self._bar.setRange(0, BAR_STEPS)
@@ -288,10 +293,15 @@ class _Leash:
     def __init__(self) -> None:
         self.worker: StepsWorker | None = None
 
-    def pull(self, *_: Any) -> None:
+    def pull(self) -> None:
         if self.worker is not None:
             self.worker.quit()
             self.worker.wait(LONGEST_WAIT)
+
+    def let_go(self, *_: Any) -> None:
+        self.pull()
+        if self.worker is not None:
+            self.worker.poll()  # tells napari that it ended
 
 
 def report(error: Exception) -> None:

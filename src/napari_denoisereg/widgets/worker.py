@@ -1,15 +1,19 @@
 """Run Steps in a thread of its own. No widget and no layer in sight.
 
-superqt's ``GeneratorWorker`` does not close its generator when it is aborted, so that GPU memory and temporary files stay until
-garbage collection, and it takes every ``RuntimeError`` of the work (which is what torch raises) for a deleted worker and keeps
-silent. This worker closes the Steps whatever happens, and reports every error.
+What the thread has to say waits in a queue, which the GUI thread empties with `poll`. No Qt signal crosses threads: under
+PySide6 one in some hundred was lost. superqt's ``GeneratorWorker`` is only what napari wants to be told of, so that it asks
+before it closes a window that is still at work. Its own thread does not close its generator when it is aborted, so that GPU
+memory and temporary files stay until garbage collection, and it takes every ``RuntimeError`` of the work (which is what torch
+raises) for a deleted worker and keeps silent.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+import warnings
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from napari.qt.threading import create_worker
@@ -17,7 +21,7 @@ from superqt.utils import GeneratorWorker
 
 from napari_denoisereg.steps import Progress, Steps
 
-LEAST_SECONDS_BETWEEN_REPORTS = 0.05  # a GUI needs no more, and each report wakes its thread
+LEAST_SECONDS_BETWEEN_REPORTS = 0.05  # a GUI needs no more, and each report costs it time
 
 
 class Job:
@@ -44,16 +48,19 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """An error of the work, handed over as its result: napari connects slots to ``errored`` that fail under PySide6.
+class Outcome:
+    """How the work ended, the last thing a worker says.
 
     Parameters
     ----------
-    error : Exception
-        With its traceback.
+    result : object
+        What the Steps returned; None if they were stopped or failed.
+    error : Exception, optional
+        Why they failed, with its traceback.
     """
 
-    error: Exception
+    result: Any = None
+    error: Exception | None = None
 
 
 def _nothing() -> Steps[None]:
@@ -73,31 +80,62 @@ class StepsWorker(GeneratorWorker[Progress, None, Any]):
     def __init__(self, job: Job) -> None:
         super().__init__(_nothing)
         self._job = job
+        self._said: SimpleQueue[Progress | UserWarning | Outcome] = SimpleQueue()
         self._go_on = threading.Event()
         self._go_on.set()
         self._done = threading.Event()
 
+    def start(self) -> None:
+        """Start the thread; to be called on the GUI thread, like all but `work`."""
+        self.started.emit()
+        threading.Thread(target=self._tell, name=f"napari-denoisereg: {self._job!r}").start()
+
+    def poll(self) -> list[Progress | UserWarning | Outcome]:
+        """What the work has said since the last call, in order; the last of all is its Outcome."""
+        said: list[Progress | UserWarning | Outcome] = []
+        while True:
+            try:
+                said.append(self._said.get_nowait())
+            except Empty:
+                break
+        if said and isinstance(said[-1], Outcome):
+            self.finished.emit()  # napari need not ask any more
+        return said
+
     def work(self) -> Any:
-        """Run the Steps to their end, to an error (returned as `Failure`), or to the yield after `quit`."""
+        """Run the Steps to their end or to the yield after `quit`, and close them whatever happens."""
         steps, due = self._job.steps, 0.0
         try:
             while True:
                 self._go_on.wait()
                 if self.abort_requested:
-                    self.aborted.emit()
                     return None
                 progress = next(steps)
                 now = time.monotonic()
                 if now >= due or progress.fraction >= 1:
-                    self.yielded.emit(progress)
+                    self._said.put(progress)
                     due = now + LEAST_SECONDS_BETWEEN_REPORTS
         except StopIteration as end:
             return end.value
-        except Exception as error:  # noqa: BLE001 - it is reported on the GUI thread
-            return Failure(error)
         finally:
             steps.close()
+
+    def _tell(self) -> None:
+        outcome = Outcome()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", UserWarning)
+                warnings.showwarning = self._on_warning
+                outcome = Outcome(self.work())
+        except Exception as error:  # noqa: BLE001 - it is reported on the GUI thread
+            outcome = Outcome(error=error)
+        finally:
+            self._said.put(outcome)
             self._done.set()
+
+    def _on_warning(self, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if category is UserWarning:  # those for users; libraries' deprecations are not
+            self._said.put(UserWarning(str(message)))
 
     def quit(self) -> None:
         """Ask the work to stop at its next yield, also when it is paused."""
