@@ -21,7 +21,24 @@ from torch import Tensor
 from napari_denoisereg.method import Method
 
 FORMAT = "napari-denoisereg model 1"
+UNFINISHED = "unfinished/"  # before the names of tensors that only a training needs
 HEADER = {"format", "family", "method", "ndim", "statistics", "provenance"}
+
+
+@dataclass(frozen=True, eq=False)
+class Unfinished:
+    """Where the training of a model was interrupted; see `training.Training`.
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor
+        Weights, the optimiser's memory, random states, losses.
+    record : mapping
+        JSON-ready: the rest.
+    """
+
+    tensors: Mapping[str, Tensor]
+    record: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +54,11 @@ class Model:
     ndim : int
         Number of spatial axes it works on, 2 or 3.
     statistics : mapping of str to float
-        ``"mean"`` and ``"std"`` of the training data.
+        What the training data look like, see `appearance.appearance`; at least ``"mean"`` and ``"std"``.
     provenance : mapping
         JSON-ready: name of the data, version, iterations, seed, date.
+    unfinished : Unfinished, optional
+        Where its training was interrupted; given to ``fit`` as ``start`` the training goes on there.
     """
 
     method: Method
@@ -47,6 +66,7 @@ class Model:
     ndim: int
     statistics: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    unfinished: Unfinished | None = None
 
     def expect(self, method: type[Method], ndim: int) -> None:
         """Refuse to be used for something else.
@@ -89,6 +109,9 @@ class Model:
             "provenance": json.dumps(dict(self.provenance)),
         }
         tensors = {name: weight.detach().cpu().contiguous() for name, weight in self.weights.items()}
+        if self.unfinished is not None:
+            header["unfinished"] = json.dumps(dict(self.unfinished.record))
+            tensors |= {UNFINISHED + name: value.cpu().clone() for name, value in self.unfinished.tensors.items()}
         part = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}.part")
         try:
             with part.open("xb") as file:
@@ -137,12 +160,14 @@ def load(path: str | Path, families: tuple[type[Method], ...]) -> Model:
     family = next((family for family in families if family.family == header["family"]), None)
     if family is None:
         raise ValueError(f"{source} holds a {header['family']}, expected a {' or '.join(f.family for f in families)}.")
+    kept = {name.removeprefix(UNFINISHED): value for name, value in weights.items() if name.startswith(UNFINISHED)}
     return Model(
         method=family.coerce(json.loads(header["method"])),
-        weights=weights,
+        weights={name: value for name, value in weights.items() if not name.startswith(UNFINISHED)},
         ndim=int(header["ndim"]),
         statistics=json.loads(header["statistics"]),
         provenance=json.loads(header["provenance"]),
+        unfinished=Unfinished(kept, json.loads(header["unfinished"])) if "unfinished" in header else None,
     )
 
 

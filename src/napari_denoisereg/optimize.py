@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -21,13 +21,17 @@ def minimise(  # noqa: PLR0913 - the loop's whole vocabulary; everything after l
     stage: str = "optimising",
     preview: Callable[[], object] | None = None,
     after: Callable[[int], None] | None = None,
+    descent: "Descent | None" = None,
 ) -> Steps[list[float]]:
     """Adam (doi:10.48550/arXiv.1412.6980), β = (0.9, 0.999), within a budget.
+
+    Trainings of networks do not call this themselves but use `training.Training`, which adds held-out judging, stopping with
+    the best weights, and going on after a crash.
 
     Parameters
     ----------
     parameters : iterable of Tensor
-        What is changed, in place.
+        What is changed, in place; those of ``descent`` where one is given.
     loss : callable
         Called with the iteration's number; returns a scalar Tensor to go down on.
     iterations : int
@@ -45,6 +49,8 @@ def minimise(  # noqa: PLR0913 - the loop's whole vocabulary; everything after l
         Called when a Progress is due; its result is shown.
     after : callable, optional
         Called with the iteration's number after each step, e.g. to keep the best weights.
+    descent : Descent, optional
+        One that was interrupted: it is gone on with, and changed in place. A fresh one by default.
 
     Returns
     -------
@@ -56,26 +62,101 @@ def minimise(  # noqa: PLR0913 - the loop's whole vocabulary; everything after l
     FloatingPointError
         When the loss is no longer finite.
     """
-    optimiser = torch.optim.Adam(list(parameters), lr=learning_rate, betas=(0.9, 0.999))
-    pace, start, losses = Pace(), time.monotonic(), list[float]()
-    done = 0.0
-    for iteration in range(iterations):
-        if schedule is not None:
-            optimiser.param_groups[0]["lr"] = learning_rate * schedule(done)
+    descent = descent or Descent(parameters)
+    optimiser, losses, pace = descent.optimiser, descent.losses, Pace()
+    began = time.monotonic() - descent.seconds
+    done = descent.spent(iterations, seconds)
+    while done < 1:
+        iteration = len(losses)
+        optimiser.param_groups[0]["lr"] = learning_rate * (1.0 if schedule is None else schedule(done))
         optimiser.zero_grad(set_to_none=True)
         value = loss(iteration)
-        losses.append(float(value.detach()))
-        if not math.isfinite(losses[-1]):
-            raise FloatingPointError(f"The loss became {losses[-1]} in iteration {iteration}; lower the learning rate.")
+        figure = float(value.detach())
+        if not math.isfinite(figure):
+            raise FloatingPointError(f"The loss became {figure} in iteration {iteration}; lower the learning rate.")
         value.backward()
         optimiser.step()
+        losses.append(figure)
+        descent.seconds = time.monotonic() - began
         if after is not None:
             after(iteration)
-        spent = 0.0 if seconds is None else (time.monotonic() - start) / seconds
-        done = max((iteration + 1) / iterations, spent)
+            descent.seconds = time.monotonic() - began
+        done = descent.spent(iterations, seconds)
         if pace.is_due(last=done >= 1):
             shown = preview() if preview is not None else None
-            yield Progress(min(done, 1.0), 1.0, stage, {"loss": losses[-1], "iteration": iteration + 1}, shown)
-        if done >= 1:
-            break
+            yield Progress(min(done, 1.0), 1.0, stage, {"loss": figure, "iteration": iteration + 1}, shown)
+            began = time.monotonic() - descent.seconds  # what happened meanwhile, e.g. a pause, is not training
     return losses
+
+
+class Descent:
+    """Where a descent is: enough to go on with it later exactly as if it had not been interrupted.
+
+    Parameters
+    ----------
+    parameters : iterable of Tensor
+        What is changed, in place.
+
+    Attributes
+    ----------
+    losses : list of float
+        Of every iteration so far.
+    seconds : float
+        Time spent so far, s; pauses do not count.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor]) -> None:
+        self.optimiser = torch.optim.Adam(list(parameters), lr=1.0, betas=(0.9, 0.999))  # minimise sets each step's rate
+        self.losses: list[float] = []
+        self.seconds = 0.0
+
+    def moments(self) -> dict[str, Tensor]:
+        """What Adam remembers of earlier gradients.
+
+        Returns
+        -------
+        dict of str to Tensor
+            Copies on the CPU, by number of the parameter and name.
+        """
+        remembered = self.optimiser.state_dict()["state"]
+        return {
+            f"{number}.{name}": value.detach().cpu().clone()
+            for number, values in remembered.items()
+            for name, value in values.items()
+        }
+
+    def restore(self, moments: Mapping[str, Tensor], losses: Iterable[float], seconds: float) -> None:
+        """Be where another descent was.
+
+        Parameters
+        ----------
+        moments : mapping of str to Tensor
+            Its `moments`.
+        losses : iterable of float
+            Its losses.
+        seconds : float
+            Time it had spent, s.
+        """
+        state: dict[int, dict[str, Tensor]] = {}
+        for place, value in moments.items():
+            number, _, name = place.partition(".")
+            state.setdefault(int(number), {})[name] = value.clone()
+        self.optimiser.load_state_dict({"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]})
+        self.losses[:], self.seconds = list(losses), seconds
+
+    def spent(self, iterations: int, seconds: float | None) -> float:
+        """Share of a budget that is spent.
+
+        Parameters
+        ----------
+        iterations : int
+            At most so many.
+        seconds : float or None
+            At most so long, s.
+
+        Returns
+        -------
+        float
+            1 or more at its end.
+        """
+        return max(len(self.losses) / iterations, 0.0 if seconds is None else self.seconds / seconds)

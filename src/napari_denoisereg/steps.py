@@ -25,6 +25,9 @@ class Progress:
         Numbers worth showing, e.g. ``{"loss": 0.2}``.
     preview : Any
         An image worth showing (numpy, spatial axes only) or None.
+    training : Any
+        While a network is trained the `training.Training`: to stop it with the best weights, to look at what it has learnt, to
+        save it as it is. Else None.
     """
 
     done: float
@@ -32,6 +35,7 @@ class Progress:
     stage: str = ""
     figures: Mapping[str, float] = field(default_factory=dict)
     preview: Any = None
+    training: Any = None
 
     @property
     def fraction(self) -> float:
@@ -125,7 +129,7 @@ def portion(steps: Steps[T], start: float, stop: float, stage: str = "") -> Step
             inner = next(steps)
             name = ": ".join(part for part in (stage, inner.stage) if part)
             done = start * (1 - inner.fraction) + stop * inner.fraction  # exactly stop at the end
-            yield Progress(done, 1.0, name, inner.figures, inner.preview)
+            yield Progress(done, 1.0, name, inner.figures, inner.preview, inner.training)
     except StopIteration as end:
         return end.value
     finally:

@@ -58,7 +58,8 @@ def test_several_movies_train_one_model() -> None:
     model = finish(QUICK.model_copy(update={"iterations": 2}).fit([one, two]))
     assert model.provenance["trained_on"] == ["stripes", "stripes"]
     assert model.provenance["iterations"] == 2
-    assert model.statistics.keys() == {"mean", "std"}
+    assert model.statistics.keys() == {"mean", "std", "low", "high", "noise"}
+    assert [each["shape"] for each in model.provenance["data"]] == [[6, 40, 48], [2, 40, 48]]
 
 
 def test_the_prediction_does_not_depend_on_the_size_of_the_tiles() -> None:

@@ -48,9 +48,9 @@ def test_the_plain_network_predicts_without_refinement(stack: Stack) -> None:
     assert torch.equal(kept.weights, known.weights)
 
 
-def test_the_best_model_is_chosen_by_a_proxy_where_no_score_is_given(stack: Stack) -> None:
+def test_the_best_model_is_chosen_on_held_out_pairs_where_no_score_is_given(stack: Stack) -> None:
     model = finish(QUICK.model_copy(update={"iterations": 4}).fit([stack]))
-    assert np.isfinite(model.provenance["score"])
+    assert np.isfinite(model.provenance["validation"])
     assert model.provenance["iterations"] in (2, 4)
 
 

@@ -21,14 +21,15 @@ from torch import Tensor
 
 from napari_denoisereg import device as devices
 from napari_denoisereg.denoise.denoiser import Denoiser
-from napari_denoisereg.frames import FramePool, denoise_with_network, standardisation
+from napari_denoisereg.frame_pool import FramePool
+from napari_denoisereg.frames import denoise_with_network
 from napari_denoisereg.method import setting
-from napari_denoisereg.model import Model, origin
+from napari_denoisereg.model import Model
 from napari_denoisereg.networks.blind_spot import Schedule, augment, blind_spot_loss, hide, quick_schedule
 from napari_denoisereg.networks.blind_spot_unet import BlindSpotUNet
-from napari_denoisereg.optimize import minimise
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps, portion
+from napari_denoisereg.training import Budget, Training
 
 
 class Noise2Void(Denoiser, kind="noise2void"):
@@ -50,6 +51,7 @@ class Noise2Void(Denoiser, kind="noise2void"):
     radius: int = setting(2, "Hidden voxels take a value from at most so far away.", unit="px", ge=1, le=10, advanced=True)
     augmentation: float = setting(0.3, "Chance that a patch is turned and stretched.", ge=0, le=1, advanced=True)
     tile: int = setting(512, "Side of the tiles that large frames are denoised in.", unit="px", ge=32, le=8192, advanced=True)
+    every: int = setting(50, "The model is judged after every so many iterations; the best is kept.", ge=1, advanced=True)
     seed: int = setting(0, "Seed of all random choices.", ge=0, le=2**31 - 1, advanced=True)
 
     def fit(self, stacks: Sequence[Stack], *, start: Model | None = None, device: torch.device | str = "cpu") -> Steps[Model]:
@@ -57,32 +59,31 @@ class Noise2Void(Denoiser, kind="noise2void"):
         pool = FramePool(stacks, seed=self.seed)
         network = self._network(pool.ndim, start).to(device).train()
         random = devices.generator(self.seed, device)
+        aside = pool.hold_out(8, self.patch).to(device)
 
         def loss(_: int) -> Tensor:
-            noisy = augment(pool.patches(self.batch, self.patch).to(device), probability=self.augmentation, generator=random)
-            hidden = hide(noisy, share=self.masked, radius=self.radius, generator=random)
-            with devices.autocast(torch.device(device)):
-                predicted = network(hidden.image)
-            return blind_spot_loss(predicted.float(), noisy, hidden.mask)
+            noisy = pool.patches(self.batch, self.patch).to(device)
+            return self._loss(network, augment(noisy, probability=self.augmentation, generator=random), random)
 
-        losses = yield from minimise(
-            network.parameters(),
-            loss,
+        def validate() -> float:
+            fixed = devices.generator(self.seed, device)
+            return sum(float(self._loss(network, aside, fixed)) for _ in range(4)) / 4
+
+        budget = Budget(
             iterations=self.iterations,
             seconds=self.seconds,
             learning_rate=self.learning_rate,
             schedule=quick_schedule(network) if self.schedule == "quick" else None,
-            stage="training",
+            every=self.every,
         )
-        names = [stack.name for stack in stacks]
-        mean, std = standardisation(stacks[0])
-        return Model(
-            method=self,
-            weights={name: value.detach().cpu() for name, value in network.state_dict().items()},
-            ndim=pool.ndim,
-            statistics={"mean": mean, "std": std},
-            provenance=origin(names, seed=self.seed, iterations=len(losses), loss=sum(losses[-50:]) / len(losses[-50:])),
-        )
+        training = Training(network, pool.model(self, seed=self.seed), budget, random=(pool.random, random), start=start)
+        return (yield from training.run(loss, validate))
+
+    def _loss(self, network: BlindSpotUNet, noisy: Tensor, random: torch.Generator) -> Tensor:
+        hidden = hide(noisy, share=self.masked, radius=self.radius, generator=random)
+        with devices.autocast(noisy.device):
+            predicted = network(hidden.image)
+        return blind_spot_loss(predicted.float(), noisy, hidden.mask)
 
     def run(self, stack: Stack, *, model: Model | None = None, device: torch.device | str = "cpu") -> Steps[Stack]:
         """Denoise a stack; see `Denoiser.run`."""

@@ -13,18 +13,19 @@ DenoiseReg: Unsupervised Joint Denoising and Registration of Time-Lapse Live Cel
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from napari_denoisereg import device as devices
-from napari_denoisereg.frames import FramePool, denoise_with_network, standardisation
+from napari_denoisereg.frame_pool import FramePool
+from napari_denoisereg.frames import denoise_with_network
 from napari_denoisereg.geometry import Grid, Identity, Transform
 from napari_denoisereg.geometry.conventions import from_voxel_matrix
 from napari_denoisereg.method import setting
-from napari_denoisereg.model import Model, origin
+from napari_denoisereg.model import Model
 from napari_denoisereg.networks.blind_spot import Masked, Schedule, augment, blind_spot_loss, hide, quick_schedule
 from napari_denoisereg.networks.blind_spot_unet import predict
 from napari_denoisereg.networks.denoisereg import (
@@ -35,7 +36,6 @@ from napari_denoisereg.networks.denoisereg import (
     shrink,
     to_world,
 )
-from napari_denoisereg.optimize import minimise
 from napari_denoisereg.register.descent import (
     Pyramid,
     as_transforms,
@@ -49,6 +49,7 @@ from napari_denoisereg.register.registrar import Registrar, Score
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Pace, Progress, Steps
 from napari_denoisereg.tiling import pad_to_multiple
+from napari_denoisereg.training import Budget, Training
 
 Pair = tuple[Tensor, Tensor]
 
@@ -92,15 +93,15 @@ class DenoiseReg(Registrar, kind="denoisereg"):
     ) -> Steps[Model]:
         """Train on stacks; see `Registrar.fit`.
 
-        Without ``score`` the proxy is eq. 4 itself on eight fixed pairs of the movie with fixed hidden voxels.
+        Without ``score`` the best is judged by eq. 4 itself, on eight held-out pairs with fixed hidden voxels.
         """
         pool = FramePool(stacks, seed=self.seed)
         network = self._network(pool.ndim, start).to(device).train()
         random = devices.generator(self.seed, device)
-        keeper = _Best(self, network, stacks, score or self._proxy(FramePool(stacks, seed=self.seed + 1), device))
+        aside = [pair for drawn, grid in pool.hold_out_pairs(8, self.reach) for pair in self._shrunk([drawn], grid, device)]
 
         def loss(_: int) -> Tensor:
-            pairs = self._pairs(pool, self.batch, device)
+            pairs = self._shrunk(*pool.pairs(self.batch, self.reach), device)
             fixed = augment(torch.cat([pair[0] for pair in pairs]), probability=self.augmentation, generator=random)
             moving = augment(torch.cat([pair[1] for pair in pairs]), probability=self.augmentation, generator=random)
             total = self._joint(network, (fixed, moving), random)
@@ -108,17 +109,19 @@ class DenoiseReg(Registrar, kind="denoisereg"):
                 total = total + self._patch_loss(network, pool.patches(self.batch, self.patch).to(device), random)
             return total
 
-        losses = yield from minimise(
-            network.parameters(),
-            loss,
+        def validate() -> float:
+            fixed = devices.generator(self.seed, device)
+            return sum(float(self._joint(network, pair, fixed)) for pair in aside) / len(aside)
+
+        budget = Budget(
             iterations=self.iterations,
             seconds=self.seconds,
             learning_rate=self.learning_rate,
             schedule=quick_schedule(network) if self.schedule == "quick" else None,
-            stage="training",
-            after=lambda iteration: keeper.judge(iteration) if (iteration + 1) % self.every == 0 else None,
+            every=self.every,
         )
-        return keeper.result(len(losses), losses[-1])
+        training = Training(network, pool.model(self, seed=self.seed), budget, random=(pool.random, random), start=start)
+        return (yield from training.run(loss, validate, score=score))
 
     def align(
         self,
@@ -181,9 +184,8 @@ class DenoiseReg(Registrar, kind="denoisereg"):
         denoised = [predict(network.denoiser, image, self.tile)[:, 0] for image in (once, moving)]
         return pyramid(denoised[0].expand_as(denoised[1]), denoised[1], coarse, coarsest=32, finest=1)
 
-    def _pairs(self, pool: FramePool, count: int, device: torch.device | str) -> list[Pair]:
-        """Pairs of one stack, shrunk and matched in intensities, each ``(1, 1, *small)``; sides are multiples of 8."""
-        drawn, grid = pool.pairs(count, self.reach)
+    def _shrunk(self, drawn: Sequence[Pair], grid: Grid, device: torch.device | str) -> list[Pair]:
+        """Pairs shrunk and matched in intensities, each ``(1, 1, *small)``; sides are multiples of 8."""
         pairs = []
         for frames in drawn:
             fixed, moving = (shrink(frame[None].to(device), grid, self.size)[0] for frame in frames)
@@ -200,18 +202,6 @@ class DenoiseReg(Registrar, kind="denoisereg"):
         with devices.autocast(noisy.device):
             return blind_spot_loss(network.denoiser(hidden.image).float(), noisy, hidden.mask)
 
-    def _proxy(self, pool: FramePool, device: torch.device | str) -> Score:
-        """Eq. 4 on fixed pairs with fixed hidden voxels, in evaluation mode."""
-        pairs, ndim = [self._pairs(pool, 1, device)[0] for _ in range(8)], pool.ndim
-
-        def score(model: Model) -> float:
-            network = self._network(ndim, model).to(device).eval()
-            random = devices.generator(self.seed, device)
-            with torch.inference_mode():
-                return sum(float(self._joint(network, pair, random)) for pair in pairs) / len(pairs)
-
-        return score
-
     def _network(self, ndim: int, start: Model | None) -> DenoiseRegNet:
         with devices.seeded(self.seed):
             network = DenoiseRegNet(ndim)
@@ -219,37 +209,6 @@ class DenoiseReg(Registrar, kind="denoisereg"):
             start.expect(type(self), ndim)
             network.load_state_dict(dict(start.weights))
         return network
-
-
-class _Best:
-    """Keeps the best weights seen while training."""
-
-    def __init__(self, method: DenoiseReg, network: DenoiseRegNet, stacks: Sequence[Stack], score: Score) -> None:
-        self._method, self._network, self._score = method, network, score
-        self._names = [stack.name for stack in stacks]
-        mean, std = standardisation(stacks[0])
-        self._statistics = {"mean": mean, "std": std}
-        self._best: Model | None = None
-        self._figure = math.inf
-
-    def judge(self, iteration: int) -> None:
-        model = self._model({"iterations": iteration + 1})
-        figure = self._score(model)
-        if figure < self._figure:
-            provenance = {**model.provenance, "score": figure}
-            self._best = Model(model.method, model.weights, model.ndim, model.statistics, provenance)
-            self._figure = figure
-
-    def result(self, iterations: int, loss: float) -> Model:
-        self.judge(iterations - 1)
-        best = self._best or self._model({"iterations": iterations})
-        provenance = {**best.provenance, "iterations_in_all": iterations, "loss": loss}
-        return Model(best.method, best.weights, best.ndim, best.statistics, provenance)
-
-    def _model(self, provenance: Mapping[str, Any]) -> Model:
-        weights = {name: value.detach().cpu().clone() for name, value in self._network.state_dict().items()}
-        more = origin(self._names, seed=self._method.seed, **provenance)
-        return Model(self._method, weights, self._network.denoiser.ndim, self._statistics, more)
 
 
 def _standardised(pair: Pair, grid: Grid, size: int) -> tuple[Pair, Grid]:
