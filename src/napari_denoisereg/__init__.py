@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_denoisereg.pipeline import Pipeline, Result
     from napari_denoisereg.register import Registrar, Registration
     from napari_denoisereg.stack import Stack
+    from napari_denoisereg.starts import Start
 
 __all__ = ["Stack", "__version__", "denoise", "evaluate", "methods", "read", "register", "run", "warp", "write"]
 
@@ -73,6 +74,7 @@ def register(
     model: "Model | None" = None,
     device: str = "auto",
     channel: int = 0,
+    start: "Start | None" = None,
 ) -> "Registration":
     """Register every frame of a stack to the first.
 
@@ -87,7 +89,10 @@ def register(
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``.
     channel : int
-        Channel to look at.
+        Channel to look at; the result holds for all.
+    start : Registration or one Transform per frame, optional
+        What is known of the motion already, e.g. from keypoints (`starts.from_keypoints`) or an earlier registration; the
+        method goes on from there.
 
     Returns
     -------
@@ -96,7 +101,8 @@ def register(
     """
     pipeline = import_module("napari_denoisereg.pipeline")
     recipe = pipeline.Pipeline(registrars=(pipeline.Registrar.coerce(method),), channel=channel, keep_denoised=False)
-    result: Result = pipeline.finish(recipe.run(stack, device=device, models=[] if model is None else [model]))
+    models = [] if model is None else [model]
+    result: Result = pipeline.finish(recipe.run(stack, device=device, models=models, start=start))
     assert result.registration is not None
     return result.registration
 
@@ -108,6 +114,7 @@ def run(
     device: str = "auto",
     models: "Sequence[Model]" = (),
     keypoints: "Keypoints | None" = None,
+    start: "Start | None" = None,
 ) -> "Result":
     """Run a recipe.
 
@@ -116,13 +123,15 @@ def run(
     stack : Stack
         At least two frames.
     recipe : Pipeline, str, Path or mapping
-        ``"fast"``, ``"balanced"``, ``"best"``, a JSON file, or a Pipeline.
+        ``"fast"``, ``"balanced"``, ``"best"``, the name of a saved recipe, a JSON file or its text, or a Pipeline.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``.
     models : sequence of Model
         Trained models to use instead of training.
     keypoints : Keypoints, optional
         Judge models while training, and the result.
+    start : Registration or one Transform per frame, optional
+        What is known of the motion already; see `register`.
 
     Returns
     -------
@@ -130,7 +139,7 @@ def run(
         ``.denoised``, ``.registration``, ``.aligned``, ``.report``.
     """
     pipeline = import_module("napari_denoisereg.pipeline")
-    steps = pipeline.load_recipe(recipe).run(stack, device=device, models=models, keypoints=keypoints)
+    steps = pipeline.load_recipe(recipe).run(stack, device=device, models=models, keypoints=keypoints, start=start)
     result: Result = pipeline.finish(steps)
     return result
 

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_denoisereg import device as devices
+from napari_denoisereg import saved_recipes
 from napari_denoisereg.checks import inspect
 from napari_denoisereg.denoise import Denoiser
 from napari_denoisereg.denoise.stacks import denoise_stack, each_channel
@@ -26,6 +27,7 @@ from napari_denoisereg.register.registrar import Score
 from napari_denoisereg.register.series import Combined
 from napari_denoisereg.register.stacks import register_stack, train
 from napari_denoisereg.stack import Stack
+from napari_denoisereg.starts import Start, as_start
 from napari_denoisereg.steps import Steps, finish, portion
 
 PREVIEW_SECONDS = 5.0
@@ -89,6 +91,7 @@ class Pipeline(Method, family="recipe"):
         device: torch.device | str = "auto",
         models: Sequence[Model] = (),
         keypoints: Keypoints | None = None,
+        start: Start | None = None,
     ) -> Steps[Result]:
         """Run the recipe.
 
@@ -102,6 +105,8 @@ class Pipeline(Method, family="recipe"):
             Trained models to use instead of training.
         keypoints : Keypoints, optional
             Judge models while training, and the result.
+        start : Registration or one Transform per frame, optional
+            What is known of the motion already (see `starts`); registration goes on from there.
 
         Returns
         -------
@@ -114,6 +119,7 @@ class Pipeline(Method, family="recipe"):
             When the stack or a model cannot be used; before any long work.
         """
         where = devices.choose(device) if isinstance(device, str) else device
+        begin = None if start is None else as_start(start, stack)
         yield from self._check(stack, models, keypoints)
         denoising = [model for model in models if isinstance(model.method, Denoiser)]
         registering = [model for model in models if isinstance(model.method, Registrar)]
@@ -133,7 +139,13 @@ class Pipeline(Method, family="recipe"):
             denoised = yield from portion(self._jointly(stack, trained, where), 0.75, 0.85, "denoising")
         registration = yield from portion(
             register_stack(
-                denoised.channel(self.channel), self.registrars, series=self.series, models=trained, device=where, noisy=one
+                denoised.channel(self.channel),
+                self.registrars,
+                series=self.series,
+                models=trained,
+                device=where,
+                noisy=one,
+                start=begin,
             ),
             0.85 if trained else middle,
             1.0,
@@ -211,9 +223,8 @@ class Pipeline(Method, family="recipe"):
         error = None if keypoints is None else evaluate(keypoints, registration)
         if error is not None and any(registrar.is_trained for registrar in self.registrars):
             judges = ", ".join(map(str, validation_frames(keypoints)))
-            error = replace(
-                error, notes=(*error.notes, f"Keypoints of frames {judges} chose the trained model; judge by others.")
-            )
+            note = f"Keypoints of frames {judges} chose the trained model; judge by others."
+            error = replace(error, notes=(*error.notes, note))
         return Result(self, clean, registration, registration.warp(stack), models, error)
 
 
@@ -226,7 +237,7 @@ def presets() -> dict[str, Pipeline]:
         ``"fast"``, ``"balanced"``, ``"best"``; read from the JSON files beside this module.
     """
     folder = Path(__file__).parent / "recipes"
-    return {name: load_recipe(folder / f"{name}.json") for name in ("fast", "balanced", "best")}
+    return {name: load_recipe(folder / f"{name}.json") for name in saved_recipes.PRESETS}
 
 
 def load_recipe(recipe: str | Path | Mapping[str, Any] | Pipeline) -> Pipeline:
@@ -235,7 +246,7 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Pipeline) -> Pipeline:
     Parameters
     ----------
     recipe : str, Path, mapping or Pipeline
-        The name of a preset, a JSON file, its content, or a Pipeline.
+        The name of a preset or of a saved recipe, a JSON file or its text or content, or a Pipeline.
 
     Returns
     -------
@@ -245,7 +256,7 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Pipeline) -> Pipeline:
     Raises
     ------
     FileNotFoundError
-        When it is neither a preset nor a file.
+        When it is no name and no file.
     ValueError
         When the content is no recipe.
     """
@@ -253,16 +264,20 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Pipeline) -> Pipeline:
         return recipe
     if isinstance(recipe, Mapping):
         return Pipeline.model_validate(dict(recipe))
-    names = ("fast", "balanced", "best")
-    if str(recipe) in names:
-        return presets()[str(recipe)]
-    path = Path(recipe)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no recipe {str(recipe)!r}: give one of {', '.join(names)} or a JSON file.")
+    name, source = str(recipe), "The given text"
+    if name in saved_recipes.PRESETS:
+        return presets()[name]
+    text: str | bytes = name
+    if not name.lstrip().startswith("{"):
+        path = saved_recipes.find(name) or Path(recipe)
+        if not path.is_file():
+            known = (*saved_recipes.PRESETS, *saved_recipes.names())
+            raise FileNotFoundError(f"There is no recipe {name!r}: give one of {', '.join(known)} or a JSON file.")
+        text, source = path.read_bytes(), str(path)
     try:
-        return Pipeline.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return Pipeline.model_validate(json.loads(text))
     except ValueError as error:
-        raise ValueError(f"{path} is no recipe: {error}") from error
+        raise ValueError(f"{source} is no recipe: {error}") from error
 
 
 def mappings(registration: Registration, grid: Grid) -> list[Callable[[NDArray[np.float64]], NDArray[np.float64]]]:

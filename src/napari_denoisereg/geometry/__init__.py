@@ -13,6 +13,7 @@ It equals OME-NGFF's ``displacements`` up to the place of the component axis. `c
 from napari_denoisereg.geometry.fields import compose, invert, jacobian, jacobian_determinant
 from napari_denoisereg.geometry.grid import Grid
 from napari_denoisereg.geometry.per_frame import PerFrame
+from napari_denoisereg.geometry.preimage import preimage
 from napari_denoisereg.geometry.sampling import Interpolation, antialias, inside, sample, smooth
 from napari_denoisereg.geometry.transform import (
     Affine,
@@ -42,6 +43,7 @@ __all__ = [
     "invert",
     "jacobian",
     "jacobian_determinant",
+    "preimage",
     "resample",
     "sample",
     "smooth",

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_denoisereg.geometry import Grid, Interpolation, PerFrame, warp
+from napari_denoisereg.geometry import Affine, Grid, Interpolation, PerFrame, Transform, preimage, warp
 from napari_denoisereg.stack import Frame, Stack
+from napari_denoisereg.steps import Pace, Progress, Steps, finish
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,15 +67,16 @@ class Registration:
         points : ndarray
             ``(N, D)``, world units, axis order.
         inverse : bool
-            From the frame back to the fixed frame instead.
+            From the frame back to the fixed frame instead, solved at each point.
 
         Returns
         -------
         ndarray
-            ``(N, D)``.
+            ``(N, D)``; not a number where the inverse does not exist.
         """
-        transform = self.transforms[frame].inverse() if inverse else self.transforms[frame]
-        return np.asarray(transform(torch.from_numpy(np.asarray(points, float).T.copy())).numpy().T, np.float64)
+        given, transform = torch.from_numpy(np.asarray(points, float).T.copy()), self.transforms[frame]
+        moved = preimage(transform, given) if inverse else transform(given)
+        return np.asarray(moved.numpy().T, np.float64)
 
     def inverse(self) -> "Registration":
         """The way back: frames' points to the fixed frame's place.
@@ -84,7 +86,67 @@ class Registration:
         Registration
             Without quality.
         """
-        return replace(self, transforms=self.transforms.inverse(), quality={}, flagged=())
+        return finish(self.inverse_steps())
+
+    def inverse_steps(self) -> Steps["Registration"]:
+        """`inverse` as long work: fields are inverted frame by frame.
+
+        Returns
+        -------
+        Steps of Registration
+            Without quality.
+        """
+        pace, found = Pace(), list[Transform]()
+        for number, transform in enumerate(self.transforms, 1):
+            found.append(transform.inverse())
+            if pace.is_due(last=number == len(self.transforms)):
+                yield Progress(number, len(self.transforms), "inverting")
+        return replace(self, transforms=PerFrame(found), quality={}, flagged=(), history=(*self.history, {"inverse": True}))
+
+    def then(self, other: "Registration") -> "Registration":
+        """First this, then the other, on points: images are warped by the other first.
+
+        Parameters
+        ----------
+        other : Registration
+            Of the same frames.
+
+        Returns
+        -------
+        Registration
+            On this one's grid, without quality.
+
+        Raises
+        ------
+        ValueError
+            When the number of frames or of spatial axes differs.
+        """
+        if len(other.transforms) != len(self.transforms) or other.grid.ndim != self.grid.ndim:
+            raise ValueError(
+                f"Expected two registrations of the same frames, got {len(self.transforms)} frames in {self.grid.ndim}D and "
+                f"{len(other.transforms)} in {other.grid.ndim}D."
+            )
+        history = (*self.history, {"then": list(other.history)})
+        return replace(self, transforms=self.transforms.then(other.transforms), quality={}, flagged=(), history=history)
+
+    def seen_from(self, place: Affine) -> "Registration":
+        """The same transforms for coordinates of another place: what is at ``x`` there is at ``place(x)`` here.
+
+        Parameters
+        ----------
+        place : Affine
+            New coordinates to the present ones.
+
+        Returns
+        -------
+        Registration
+            On the same grid; its quality stays.
+        """
+        if place.is_identity:
+            return self
+        back = place.inverse()
+        moved = PerFrame([place.then(transform).then(back) for transform in self.transforms])
+        return replace(self, transforms=moved)
 
     def warp(self, stack: Stack, *, interpolation: Interpolation = "linear", outside: float | Literal["edge"] = 0.0) -> Stack:
         """Bring every frame (and channel) of a stack to the fixed frame, lazily: a frame is warped when it is looked at.

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_denoisereg.geometry import Identity, PerFrame
+from napari_denoisereg.geometry import Grid, Identity, PerFrame
+from napari_denoisereg.geometry.landmarks import fit
 from napari_denoisereg.model import Model
 from napari_denoisereg.register.registrar import Registrar, Score
 from napari_denoisereg.register.registration import Registration
@@ -65,7 +66,7 @@ def train(
     return tuple(results)
 
 
-def register_stack(
+def register_stack(  # noqa: PLR0913 - everything after registrars is a keyword
     stack: Stack,
     registrars: Sequence[Registrar],
     *,
@@ -73,6 +74,7 @@ def register_stack(
     models: Sequence[Model] = (),
     device: torch.device | str = "cpu",
     noisy: Stack | None = None,
+    start: PerFrame | None = None,
 ) -> Steps[Registration]:
     """Register a stack to its first frame.
 
@@ -90,31 +92,60 @@ def register_stack(
         Where to compute.
     noisy : Stack, optional
         The frames before denoising, for registrars that denoise themselves.
+    start : PerFrame, optional
+        What is known already, the first the identity. What is affine in it is refined; what is bent besides stays.
 
     Returns
     -------
     Steps of Registration
         With quality and flagged frames.
     """
-    transforms: PerFrame | None = None
-    where = torch.device(device)
-    for number, registrar in enumerate(registrars):
-        model = next((model for model in models if type(model.method) is type(registrar)), None)
-        frames = noisy if registrar.is_denoiser and noisy is not None else stack
-        # As many pairs at once as a few large frames have voxels: memory follows this, not the stack.
-        batch = max(1, min(16, 16 * 1024**2 // math.prod(stack.grid.shape)))
-        task = Task(frames, registrar, model, transforms, where, batch)
-        steps = (series or Combined()).run(task)
-        transforms = yield from portion(
-            steps, 0.95 * number / len(registrars), 0.95 * (number + 1) / len(registrars), f"registering ({registrar.kind})"
-        )
+    where, frames, others = torch.device(device), stack, noisy
+    straight, bent = _parted(start, stack.grid)
+    if bent is not None:
+        frames = bent.warp(stack, outside="edge")
+        others = None if noisy is None else bent.warp(noisy, outside="edge")
+    steps = _find(frames, others, registrars, series=series or Combined(), models=models, device=where, start=straight)
+    found = yield from portion(steps, 0.0, 0.95)
+    found = found if bent is None else found.then(bent.transforms)
     identity = PerFrame([Identity(stack.grid.ndim)] * stack.n_frames)
-    found = transforms or identity
     measure = similarity_to_previous if stack.frame_axis == "z" else similarity_to_first
     before = (yield from portion(measure(stack, identity, where), 0.95, 0.975)).numpy()
     after = (yield from portion(measure(stack, found, where), 0.975, 1.0)).numpy()
     step = {"register": [registrar.to_dict() for registrar in registrars], "series": (series or Combined()).to_dict()}
     return Registration(found, stack.grid, {"before": before, "after": after}, flag(before, after), (*stack.history, step))
+
+
+def _find(  # noqa: PLR0913 - what `register_stack` is given
+    stack: Stack,
+    noisy: Stack | None,
+    registrars: Sequence[Registrar],
+    *,
+    series: Series,
+    models: Sequence[Model],
+    device: torch.device,
+    start: PerFrame | None,
+) -> Steps[PerFrame]:
+    found = start
+    for number, registrar in enumerate(registrars):
+        model = next((model for model in models if type(model.method) is type(registrar)), None)
+        frames = noisy if registrar.is_denoiser and noisy is not None else stack
+        # As many pairs at once as a few large frames have voxels: memory follows this, not the stack.
+        batch = max(1, min(16, 16 * 1024**2 // math.prod(stack.grid.shape)))
+        steps = series.run(Task(frames, registrar, model, found, device, batch))
+        parts = number / len(registrars), (number + 1) / len(registrars)
+        found = yield from portion(steps, *parts, f"registering ({registrar.kind})")
+    return found or PerFrame([Identity(stack.grid.ndim)] * stack.n_frames)
+
+
+def _parted(start: PerFrame | None, grid: Grid) -> tuple[PerFrame | None, Registration | None]:
+    """A start as matrices, from which every registrar can go on, and what is bent besides: first the matrix, then the bend."""
+    if start is None or all(transform.is_affine for transform in start):
+        return start, None
+    points = grid.coarser([max(1.0, size / 8) for size in grid.shape]).points(wide=True).flatten(1)
+    matrices = [fit(points.T, transform(points).T, tolerance=math.inf).transform for transform in start]
+    bends = [matrix.inverse().then(transform) for matrix, transform in zip(matrices, start, strict=True)]
+    return PerFrame(matrices), Registration(PerFrame(bends), grid)
 
 
 def flag(before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[int, ...]:
