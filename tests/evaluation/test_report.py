@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_denoisereg.evaluation.agreement import annotator_distances
 from napari_denoisereg.evaluation.chart import Series, chart, ticks
 from napari_denoisereg.evaluation.keypoints import KeypointError, Keypoints, join, registration_error
 from napari_denoisereg.evaluation.report import Report
+from napari_denoisereg.evaluation.report_methods import Steering, Step, methods_paragraph
 from napari_denoisereg.evaluation.report_page import interpretation
 
 
@@ -171,3 +173,48 @@ def test_chart_of_nothing_and_of_gaps_is_a_chart() -> None:
         ElementTree.fromstring(text)
         assert "nan" not in text
     assert text.count("M") - text.count("M62") >= 2
+
+
+def test_methods_paragraph_says_what_was_done_and_numbers_its_references() -> None:
+    errors = measured()
+    found = annotator_distances(marked_twice())
+    steps = [Step("Noise2Void", "https://doi.org/10.1109/CVPR.2019.00223"), Step("an affine chain")]
+    methods = methods_paragraph(errors, version="1.2", steps=steps, agreement=found)
+    assert "6 interior points and 4 contour points were marked in 4 frames by 2 annotators" in methods.text
+    assert "Noise2Void [2] and an affine chain" in methods.text
+    assert "10.00 px = 5 µm" in methods.text
+    assert "1.00 px" in methods.text
+    assert "Anna and Ben marked 3 places both; their marks lay 5.00 px apart" in methods.text
+    numbers = [int(number) for number in re.findall(r"\[(\d+)\]", methods.text)]
+    assert sorted(set(numbers)) == list(range(1, len(methods.references) + 1))
+
+
+def test_methods_paragraph_of_a_fit_to_the_points_says_what_its_error_is_worth() -> None:
+    steering = Steering("thin-plate", 8, 2, in_sample=0.0, leave_one_out=1.25, check=1.5)
+    methods = methods_paragraph(measured(), version="1.2", steering=steering)
+    assert "0.00 px at the 8 keypoints used (in sample), 1.25 px when each was left out, and 1.50 px at 2" in methods.text
+    assert any("Bookstein" in each for each in methods.references)
+    assert any("Fitzpatrick" in each for each in methods.references)
+    unknown = methods_paragraph(measured(), version="1.2", steering=Steering("affine", 3, 0, 0.0, np.nan, np.nan))
+    assert "nan" not in unknown.text
+
+
+def test_methods_and_agreement_are_on_the_page_and_in_the_json() -> None:
+    errors = measured()
+    methods = methods_paragraph(errors, version="1.2 <dev>")
+    report = Report(errors, agreement=annotator_distances(marked_twice()), methods=methods, warnings=("Look <out>.",))
+    html = report.html()
+    check = TagCheck()
+    check.feed(html)
+    assert check.open == []
+    for part in ("Methods paragraph", "1.2 &lt;dev&gt;", "Distance between annotators", "Anna – Ben", "Look &lt;out&gt;."):
+        assert part in html
+    content = json.loads(report.json())
+    assert content["agreement"][0]["mean"] == 5.0
+    assert content["references"] == list(methods.references)
+
+
+def marked_twice() -> Keypoints:
+    first = np.array([[0.0, 0], [0, 50], [50, 0]])
+    ours = Keypoints(np.repeat([0, 1], 3), [0, 1, 2] * 2, np.vstack([first, first]), "Anna")
+    return join([ours, Keypoints(ours.frame, ours.id, ours.position + np.array([3.0, 4.0]), "Ben")])

@@ -52,7 +52,7 @@ class PointFit:
         points = np.array(sources, dtype=np.float64)
         if points.ndim != 2 or points.shape[1] not in (2, 3) or not self.is_possible(points):
             raise ValueError(
-                f"A fit needs at least {points.shape[-1] + 1} points (y, x) or (z, y, x) that are not on one line or plane, got "
+                f"A fit needs at least {points.shape[-1] + 1} points (y, x) or (z, y, x) that are not on a line or plane, got "
                 f"{points.shape}; mark more points, spread over the image."
             )
         self._model = model

@@ -9,12 +9,14 @@ import io
 import json
 import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from napari_denoisereg.evaluation.agreement import Agreement
 from napari_denoisereg.evaluation.keypoints import Column, KeypointError, Row
+from napari_denoisereg.evaluation.report_methods import Methods
 from napari_denoisereg.evaluation.report_page import page
 
 _FIGURES = ("before_mean", "before_median", "before_p90", "after_mean", "after_median", "after_p90")
@@ -34,12 +36,21 @@ class Report:
         Further figures by name, for instance `{"PSNR before, dB": 20.0}`.
     pictures
         PNG files by caption, for instance overlays before and after.
+    agreement
+        Distances between annotators.
+    methods
+        A paragraph for a paper's supplement.
+    warnings
+        What a reader must know before the figures.
     """
 
     errors: KeypointError
     title: str = "Registration report"
     figures: Mapping[str, float] = field(default_factory=dict)
     pictures: Mapping[str, bytes] = field(default_factory=dict)
+    agreement: Sequence[Agreement] = ()
+    methods: Methods | None = None
+    warnings: Sequence[str] = ()
 
     def text(self, *by: Column, world: bool = False) -> str:
         """Return an aligned table: one line per group (annotators by default) and one for all, px or world units."""
@@ -83,12 +94,24 @@ class Report:
             "marks": errors.rows(),
             "figures": dict(self.figures),
             "notes": list(errors.notes),
+            "agreement": [asdict(each) for each in self.agreement],
+            "methods": self.methods.text if self.methods else "",
+            "references": list(self.methods.references) if self.methods else [],
+            "warnings": list(self.warnings),
         }
         return json.dumps(_nulled(content), indent=1, allow_nan=False)
 
     def html(self) -> str:
         """Return the page: reading, table, plots, formula, pictures; nothing is loaded from elsewhere."""
-        return page(self.errors, title=self.title, figures=self.figures, pictures=self.pictures)
+        return page(
+            self.errors,
+            title=self.title,
+            figures=self.figures,
+            pictures=self.pictures,
+            agreement=self.agreement,
+            methods=self.methods,
+            warnings=self.warnings,
+        )
 
     def write(self, path: str | Path) -> Path:
         """Write the report in the form the file's ending asks for (.html, .csv, .json, .txt); return the path."""

@@ -2,13 +2,15 @@
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
 
+from napari_denoisereg.evaluation.agreement import Agreement
 from napari_denoisereg.evaluation.chart import BLUE, VERMILLION, Series, chart
 from napari_denoisereg.evaluation.keypoints import Column, KeypointError, Row
+from napari_denoisereg.evaluation.report_methods import Methods
 
 _STYLE = """
 body{font:15px/1.5 system-ui,Helvetica,Arial,sans-serif;color:#222;max-width:880px;margin:2em auto;padding:0 1em}
@@ -18,13 +20,23 @@ th,td{padding:.25em .8em;text-align:right;border-bottom:1px solid #e3e5e8}th{fon
 th:first-child,td:first-child{text-align:left}tr.all td{font-weight:600;border-top:1px solid #333}
 .key{display:flex;gap:2.5em;flex-wrap:wrap;margin:1em 0}.key div{line-height:1.2}.key b{font-size:1.9em;display:block}
 .note{color:#555}summary{font-size:1.15em;font-weight:600;margin:1.5em 0 .4em;cursor:pointer}
+.warning{border-left:4px solid #D55E00;padding-left:.8em}
 .formula{font-family:Georgia,serif;font-size:1.1em;margin:.6em 1.5em}
 svg{width:100%;max-width:720px;height:auto;display:block;margin:.8em 0}figure{margin:1em 0}img{max-width:100%}
 @media print{body{margin:0}h2,svg,table{break-inside:avoid}}
 """
 
 
-def page(errors: KeypointError, *, title: str, figures: Mapping[str, float], pictures: Mapping[str, bytes]) -> str:
+def page(  # noqa: PLR0913  # the parts of the page
+    errors: KeypointError,
+    *,
+    title: str,
+    figures: Mapping[str, float],
+    pictures: Mapping[str, bytes],
+    agreement: Sequence[Agreement] = (),
+    methods: Methods | None = None,
+    warnings: Sequence[str] = (),
+) -> str:
     """Return the whole HTML page.
 
     Parameters
@@ -37,9 +49,16 @@ def page(errors: KeypointError, *, title: str, figures: Mapping[str, float], pic
         Further figures by name.
     pictures
         PNG files by caption.
+    agreement
+        Distances between annotators.
+    methods
+        A paragraph for a paper's supplement.
+    warnings
+        What a reader must know before the figures.
     """
     parts = [
         f"<h1>{escape(title)}</h1>",
+        *(f'<p class="warning">⚠ {escape(warning)}</p>' for warning in warnings),
         _headline(errors),
         "".join(f"<p>{escape(sentence)}</p>" for sentence in interpretation(errors)),
         "<h2>Error over time</h2>",
@@ -47,9 +66,11 @@ def page(errors: KeypointError, *, title: str, figures: Mapping[str, float], pic
         "<h2>Error of each keypoint</h2>",
         _keypoint_chart(errors),
         _tables(errors),
+        _agreement(agreement),
         _further(figures),
         *(_picture(caption, png) for caption, png in pictures.items()),
         _method(errors),
+        _paragraph(methods),
     ]
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
@@ -198,6 +219,22 @@ def _table(errors: KeypointError, by: tuple[Column, ...]) -> str:
     return f"<table><thead><tr>{header}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
+def _agreement(agreement: Sequence[Agreement]) -> str:
+    if not agreement:
+        return ""
+    lines = "".join(
+        f"<tr><td>{escape(each.first)} – {escape(each.second)}</td><td>{each.n_keypoints}</td><td>{each.n_marks}</td>"
+        f"<td>{_length(each.mean)}</td><td>{_length(each.median)}</td><td>{_length(each.p90)}</td></tr>"
+        for each in agreement
+    )
+    return (
+        "<h2>Distance between annotators, px</h2><table><thead><tr><th>who</th><th>keypoints</th><th>marks</th><th>mean</th>"
+        f"<th>median</th><th>90 % below</th></tr></thead><tbody>{lines}</tbody></table>"
+        '<p class="note">Interior points that lie nearest to each other in the first frame. '
+        "An error below this distance cannot be told from 0.</p>"
+    )
+
+
 def _further(figures: Mapping[str, float]) -> str:
     if not figures:
         return ""
@@ -224,6 +261,13 @@ def _method(errors: KeypointError) -> str:
         "Means are taken per annotator first, so that annotators weigh the same. "
         "After DenoiseReg (ISBI 2022), eq. 5, Tables 1 and 2.</p>"
     )
+
+
+def _paragraph(methods: Methods | None) -> str:
+    if methods is None:
+        return ""
+    references = "".join(f"<li>{escape(reference)}</li>" for reference in methods.references)
+    return f"<h2>Methods paragraph</h2><p>{escape(methods.text)}</p><ol>{references}</ol>"
 
 
 def _length(value: float) -> str:
