@@ -86,7 +86,7 @@ class FramePool:
         told = origin([stack.name for stack in self._stacks], data=data, **more)
         return Model(method, {}, self.ndim, self._looks[0], told)
 
-    def hold_out(self, count: int, size: int) -> Tensor:
+    def hold_out(self, count: int, size: int, reach: int = 0) -> Tensor:
         """Set patches aside to judge by: `patches` will never draw a voxel of them.
 
         At most one of a frame, of at most a quarter of the frames. Movies too small for that (fewer than four frames, sides
@@ -94,13 +94,13 @@ class FramePool:
 
         Parameters
         ----------
-        count, size : int
-            See `patches`.
+        count, size, reach : int
+            See `patches`. Held out are voxels of the middle frames.
 
         Returns
         -------
         Tensor
-            ``(n, 1, *patch)``, standardised, ``n <= count``; the same for the same seed.
+            ``(n, 2 * reach + 1, *patch)``, standardised, ``n <= count``; the same for the same seed.
         """
         random = np.random.default_rng([self._seed, 1])
         sides = self._sides(size)
@@ -109,13 +109,13 @@ class FramePool:
         numbers = random.permutation(len(self._all))[: min(count, max(1, fitting))]
         patches = []
         for number in numbers:
-            frame = self._filled(self._read(self._all[int(number)]), sides)
-            corner = tuple(int(random.integers(length - side + 1)) for length, side in zip(frame.shape, sides, strict=True))
-            patches.append(_block(frame, corner, sides))
+            clip = self._clip(self._all[int(number)], reach, sides)
+            corner = tuple(int(random.integers(length - side + 1)) for length, side in zip(clip.shape[1:], sides, strict=True))
+            patches.append(_block(clip, corner, sides))
             if fitting:
                 self._aside[self._all[int(number)]] = corner
         self._aside_side = sides
-        return torch.stack(patches).unsqueeze(1)
+        return torch.stack(patches)
 
     def hold_out_pairs(self, count: int, reach: int) -> list[tuple[tuple[Tensor, Tensor], Grid]]:
         """Set pairs of frames aside to judge by: `pairs` will never draw them. At most a quarter of all there are.
@@ -194,7 +194,7 @@ class FramePool:
             drawn.append((self._read((number, frame)), self._read((number, other))))
         return drawn, stack.grid
 
-    def patches(self, count: int, size: int) -> Tensor:
+    def patches(self, count: int, size: int, reach: int = 0) -> Tensor:
         """Draw patches, each from its own frame.
 
         Parameters
@@ -204,27 +204,35 @@ class FramePool:
         size : int
             Length of the sides, voxels; axes shorter than that give what they have, rounded down to a multiple of 8
             (an axis shorter than 8 is filled up to 8 with exact zeros).
+        reach : int
+            So many frames on each side come along, see `around`.
 
         Returns
         -------
         Tensor
-            ``(count, 1, *patch)``, standardised.
+            ``(count, 2 * reach + 1, *patch)``, standardised; the frame drawn is in the middle.
         """
-        return torch.stack([self._patch(size) for _ in range(count)]).unsqueeze(1)
+        return torch.stack([self._patch(size, reach) for _ in range(count)])
 
-    def _patch(self, size: int) -> Tensor:
+    def _patch(self, size: int, reach: int) -> Tensor:
         sides = self._sides(size)
         while True:
             place = self._all[int(self._random.integers(len(self._all)))]
-            frame = self._filled(self._read(place), sides)
-            corner = [int(self._random.integers(length - side + 1)) for length, side in zip(frame.shape, sides, strict=True)]
+            shape = [max(length, side) for length, side in zip(self._stacks[place[0]].grid.shape, sides, strict=True)]
+            corner = [int(self._random.integers(length - side + 1)) for length, side in zip(shape, sides, strict=True)]
             if not self._is_aside(place, corner, sides):
                 break
-        patch = _block(frame, corner, sides)
+        patch = _block(self._clip(place, reach, sides), corner, sides)
         for axis in range(self.ndim):
             if self._random.random() < 0.5:
-                patch = patch.flip(axis)
+                patch = patch.flip(axis + 1)
         return patch
+
+    def _clip(self, place: tuple[int, int], reach: int, sides: Sequence[int]) -> Tensor:
+        """A frame with its neighbours, ``(2 * reach + 1, *spatial)``, at least as large as a patch."""
+        number, frame = place
+        clip = around(frame, self._stacks[number].n_frames, reach)
+        return torch.stack([self._filled(self._read((number, other)), sides) for other in clip])
 
     def _sides(self, size: int) -> tuple[int, ...]:
         shortest = [min(stack.grid.shape[axis] for stack in self._stacks) for axis in range(self.ndim)]
@@ -256,8 +264,41 @@ class FramePool:
         return self._kept[place]
 
 
-def _block(frame: Tensor, corner: Sequence[int], sides: Sequence[int]) -> Tensor:
-    return frame[tuple(slice(start, start + side) for start, side in zip(corner, sides, strict=True))]
+def around(frame: int, n_frames: int, reach: int) -> list[int]:
+    """A frame with its neighbours, the frame itself never among them.
+
+    Parameters
+    ----------
+    frame, n_frames : int
+        Which frame of how many.
+    reach : int
+        Neighbours on each side. Where the movie ends, those of the other side stand in.
+
+    Returns
+    -------
+    list of int
+        ``2 * reach + 1`` frame numbers in order of time, ``frame`` in the middle and nowhere else.
+
+    Raises
+    ------
+    ValueError
+        When there are neighbours wanted of a single frame.
+    """
+    if reach and n_frames < 2:
+        raise ValueError("Expected a movie of at least two frames, got one; choose a denoiser of single frames.")
+
+    def neighbour(offset: int) -> int:
+        for place in (frame + offset, frame - offset):
+            if 0 <= place < n_frames:
+                return place
+        nearest = min(max(frame + offset, 0), n_frames - 1)
+        return nearest if nearest != frame else min(max(frame - offset, 0), n_frames - 1)
+
+    return [frame if offset == 0 else neighbour(offset) for offset in range(-reach, reach + 1)]
+
+
+def _block(clip: Tensor, corner: Sequence[int], sides: Sequence[int]) -> Tensor:
+    return clip[(slice(None), *(slice(start, start + side) for start, side in zip(corner, sides, strict=True)))]
 
 
 def _check_pairs(stack: Stack) -> None:

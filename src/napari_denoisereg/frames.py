@@ -19,7 +19,8 @@ from torch import Tensor
 from napari_denoisereg import device as devices
 from napari_denoisereg.appearance import appearance
 from napari_denoisereg.frame_pool import FramePool as FramePool
-from napari_denoisereg.networks.blind_spot_unet import BlindSpotUNet, predict
+from napari_denoisereg.frame_pool import around
+from napari_denoisereg.networks.blind_spot_unet import TiledNetwork, predict
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Pace, Progress, Steps
 
@@ -93,15 +94,21 @@ def result_array(shape: Sequence[int], dtype: Any, chunks: Sequence[int]) -> Any
 
 
 def denoise_with_network(
-    stack: Stack, network: BlindSpotUNet, *, tile: int, device: torch.device | str, step: Mapping[str, Any]
+    stack: Stack,
+    network: TiledNetwork,
+    *,
+    tile: int,
+    device: torch.device | str,
+    step: Mapping[str, Any],
+    reach: int = 0,
 ) -> Steps[Stack]:
-    """Denoise a stack with a trained blind-spot network.
+    """Denoise a stack with a trained network.
 
     Parameters
     ----------
     stack : Stack
         Without channel axis; standardised by its own statistics.
-    network : BlindSpotUNet
+    network : TiledNetwork
         Trained.
     tile : int
         Largest side of a tile, voxels.
@@ -109,6 +116,8 @@ def denoise_with_network(
         Where to compute.
     step : mapping
         For the history.
+    reach : int
+        Neighbours on each side that the network sees.
 
     Returns
     -------
@@ -121,8 +130,8 @@ def denoise_with_network(
     def denoise(noisy: Tensor) -> Tensor:
         return predict(network.to(noisy.device), (noisy - mean) / std, tile) * std + mean
 
-    batch = max(1, 8 * 512**2 // math.prod(stack.grid.shape))
-    return (yield from denoise_frames(stack, denoise, device=device, batch=batch, step=step))
+    batch = max(1, 8 * 512**2 // (math.prod(stack.grid.shape) * (2 * reach + 1)))
+    return (yield from denoise_frames(stack, denoise, device=device, batch=batch, step=step, reach=reach))
 
 
 def denoise_frames(
@@ -132,6 +141,7 @@ def denoise_frames(
     device: torch.device | str,
     batch: int,
     step: Mapping[str, Any],
+    reach: int = 0,
 ) -> Steps[Stack]:
     """Write a denoised stack batch by batch; when the GPU runs out of memory try smaller batches, then the CPU.
 
@@ -140,13 +150,15 @@ def denoise_frames(
     stack : Stack
         What to denoise.
     denoise : callable
-        Maps frames ``(N, 1, *spatial)`` on a device to denoised frames of the same shape.
+        Maps frames ``(N, 2 * reach + 1, *spatial)`` on a device to denoised frames ``(N, 1, *spatial)``.
     device : torch.device or str
         Where to compute.
     batch : int
         Frames at a time.
     step : mapping
         For the history.
+    reach : int
+        Neighbours on each side that come with each frame, see `frame_pool.around`.
 
     Returns
     -------
@@ -160,7 +172,7 @@ def denoise_frames(
     def work(frames: range, size: int, where: torch.device) -> None:
         for few in batches(len(frames), size):
             chosen = [frames[number] for number in few]
-            values = denoise(stack.tensor(chosen, where).unsqueeze(1)).squeeze(1).cpu().numpy()
+            values = denoise(_clips(stack, chosen, reach, where)).squeeze(1).cpu().numpy()
             for number, frame in zip(chosen, values, strict=True):
                 result[(slice(None),) * place + (number,)] = frame
 
@@ -169,6 +181,13 @@ def denoise_frames(
         if pace.is_due(last=frames.stop == stack.n_frames):
             yield Progress(frames.stop, stack.n_frames, "denoising", preview=stack_frame(result, place, frames.stop - 1))
     return stack.with_data(result, name=f"{stack.name} [denoised]", step=step)
+
+
+def _clips(stack: Stack, frames: Sequence[int], reach: int, device: torch.device) -> Tensor:
+    """Frames with their neighbours, each read once: ``(N, 2 * reach + 1, *spatial)``."""
+    clips = [around(frame, stack.n_frames, reach) for frame in frames]
+    every = sorted({frame for clip in clips for frame in clip})
+    return stack.tensor(every, device)[torch.tensor([[every.index(frame) for frame in clip] for clip in clips])]
 
 
 def stack_frame(array: Any, place: int, number: int) -> np.ndarray[Any, Any]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_denoisereg.frame_pool import FramePool
+from napari_denoisereg.frame_pool import FramePool, around
 from napari_denoisereg.stack import Stack
 
 
@@ -53,3 +53,25 @@ def test_what_is_held_out_follows_the_seed_and_leaves_the_draws_alone() -> None:
     before = one.random.bit_generator.state
     one.hold_out(2, 16)
     assert one.random.bit_generator.state == before
+
+
+@pytest.mark.parametrize("reach", [1, 2, 5])
+@pytest.mark.parametrize("n_frames", [2, 3, 9])
+def test_a_frame_is_never_its_own_neighbour(n_frames: int, reach: int) -> None:
+    for frame in range(n_frames):
+        clip = around(frame, n_frames, reach)
+        assert len(clip) == 2 * reach + 1
+        assert [place for place, number in enumerate(clip) if number == frame] == [reach]
+        assert all(0 <= number < n_frames for number in clip)
+    assert around(4, 9, 2) == [2, 3, 4, 5, 6]
+    assert around(0, 9, 2) == [2, 1, 0, 1, 2]
+
+
+def test_patches_come_with_the_same_place_of_their_neighbours() -> None:
+    data = np.arange(5, dtype=np.float32)[:, None, None] * 100 + np.random.default_rng(0).uniform(0, 1, (24, 24))
+    stack = Stack(data.astype(np.float32), "tyx")
+    clips = FramePool([stack]).patches(6, 16, reach=1)
+    assert clips.shape == (6, 3, 16, 16)
+    steps = clips[:, 1:] - clips[:, :-1]
+    assert float((steps - steps.mean((2, 3), keepdim=True)).abs().max()) < 1e-3
+    assert float(steps.abs().min()) > 0.1

@@ -62,7 +62,24 @@ class ConvBlock(nn.Sequential):
         super().__init__(*layers)
 
 
-class BlindSpotUNet(nn.Module):
+class TiledNetwork(nn.Module):
+    """A network from ``(B, C, *spatial)`` to ``(B, 1, *spatial)`` that can be applied tile by tile."""
+
+    ndim: int
+    """Spatial axes, 2 or 3."""
+
+    @property
+    def stride(self) -> int:
+        """Total downsampling; image sides must be multiples of it."""
+        raise NotImplementedError
+
+    @property
+    def halo(self) -> int:
+        """Context that can change a voxel, rounded up to a multiple of `stride`."""
+        raise NotImplementedError
+
+
+class BlindSpotUNet(TiledNetwork):
     """U-Net that predicts every voxel; trained blind by masking, see `networks.blind_spot`.
 
     Parameters
@@ -71,14 +88,16 @@ class BlindSpotUNet(nn.Module):
         Spatial axes, 2 or 3.
     widths : tuple of int
         Features of each encoder block; there is a pooling between any two.
+    inputs : int
+        Channels of the image.
     """
 
-    def __init__(self, ndim: int, widths: tuple[int, ...] = WIDTHS) -> None:
+    def __init__(self, ndim: int, widths: tuple[int, ...] = WIDTHS, inputs: int = 1) -> None:
         super().__init__()
         self.ndim = ndim
         self.widths = widths
         self.encoder = nn.ModuleList(
-            ConvBlock(ndim, inputs, outputs) for inputs, outputs in zip((1, *widths[:-1]), widths, strict=True)
+            ConvBlock(ndim, *channels) for channels in zip((inputs, *widths[:-1]), widths, strict=True)
         )
         self.decoder = nn.ModuleList(
             ConvBlock(ndim, below + skip, skip) for below, skip in zip(widths[:0:-1], widths[-2::-1], strict=True)
@@ -106,7 +125,7 @@ class BlindSpotUNet(nn.Module):
         Parameters
         ----------
         image : Tensor
-            ``(B, 1, *spatial)``, standardised.
+            ``(B, inputs, *spatial)``, standardised.
 
         Returns
         -------
@@ -143,22 +162,22 @@ class BlindSpotUNet(nn.Module):
         return self.decode(self.encode(image))
 
 
-def predict(network: BlindSpotUNet, image: Tensor, tile: int) -> Tensor:
+def predict(network: TiledNetwork, image: Tensor, tile: int) -> Tensor:
     """Denoise standardised frames, in tiles where they are large; equal to denoising them whole. The frame's mean is kept.
 
     Parameters
     ----------
-    network : BlindSpotUNet
+    network : TiledNetwork
         In ``eval`` mode.
     image : Tensor
-        ``(B, 1, *spatial)``, standardised.
+        ``(B, C, *spatial)``, standardised; the frame to denoise is the middle channel.
     tile : int
         Largest side of a tile, voxels.
 
     Returns
     -------
     Tensor
-        Same shape, float32.
+        ``(B, 1, *spatial)``, float32.
     """
 
     def apply(part: Tensor) -> Tensor:
@@ -171,5 +190,5 @@ def predict(network: BlindSpotUNet, image: Tensor, tile: int) -> Tensor:
     denoised = finish(apply_tiled(apply, image, size=side, halo=network.halo, multiple=network.stride))
     # Trained on absolute differences the network predicts medians, which skewed noise puts below the mean. Noise has mean 0,
     # so the frame's own mean is the right one: total intensity is kept.
-    axes = tuple(range(1, image.ndim))
-    return denoised + (image.mean(axes, keepdim=True) - denoised.mean(axes, keepdim=True))
+    axes, middle = tuple(range(1, image.ndim)), image.shape[1] // 2
+    return denoised + (image[:, middle : middle + 1].mean(axes, keepdim=True) - denoised.mean(axes, keepdim=True))
