@@ -12,6 +12,7 @@ import zarr
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from napari_denoisereg.geometry import Grid
 from napari_denoisereg.io import ome_zarr, transforms_zarr
 from napari_denoisereg.io.atomic import check_writable, find, replacing
 from napari_denoisereg.io.transforms import read_transforms
@@ -77,13 +78,15 @@ def write_result(result: Result, path: str | Path, *, overwrite: bool = False) -
     return target
 
 
-def read_registration(path: str | Path) -> Registration:
+def read_registration(path: str | Path, *, grid: Grid | None = None) -> Registration:
     """Read the transforms of a result, or of any transforms file.
 
     Parameters
     ----------
     path : str or Path
         ``OUT.zarr`` of `write_result`, or what `io.write_transforms` wrote.
+    grid : Grid, optional
+        The fixed space, for files that do not say it.
 
     Returns
     -------
@@ -94,8 +97,8 @@ def read_registration(path: str | Path) -> Registration:
     if place.is_dir() or not place.suffix:
         inner = find(place) / TRANSFORMS
         place = inner if inner.is_dir() else place
-    transforms, grid = read_transforms(place)
-    return Registration(transforms, grid)
+    transforms, stated = read_transforms(place, grid=grid)
+    return Registration(transforms, stated)
 
 
 def write_overview(stack: Stack, result: Result, path: str | Path, *, frame: int = -1) -> Path:

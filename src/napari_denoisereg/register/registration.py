@@ -1,6 +1,6 @@
 """Registration: the result for a stack, one Transform per frame."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -8,7 +8,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_denoisereg.geometry import Affine, Grid, Interpolation, PerFrame, Transform, preimage, warp
+from napari_denoisereg.geometry import (
+    Affine,
+    Displacement,
+    Grid,
+    Interpolation,
+    PerFrame,
+    Sequential,
+    Transform,
+    Translation,
+    preimage,
+    warp,
+)
 from napari_denoisereg.stack import Frame, Stack
 from napari_denoisereg.steps import Pace, Progress, Steps, finish
 
@@ -148,6 +159,25 @@ class Registration:
         moved = PerFrame([place.then(transform).then(back) for transform in self.transforms])
         return replace(self, transforms=moved)
 
+    def shifted(self, offset: Sequence[float]) -> "Registration":
+        """The same transforms where everything lies elsewhere, e.g. at the stage's position: ``x`` becomes ``x + offset``.
+
+        Parameters
+        ----------
+        offset : sequence of float
+            World units, axis order.
+
+        Returns
+        -------
+        Registration
+            Grid and fields are shifted, nothing is resampled.
+        """
+        return replace(
+            self,
+            transforms=PerFrame([_shifted(transform, offset) for transform in self.transforms]),
+            grid=_shifted_grid(self.grid, offset),
+        )
+
     def warp(self, stack: Stack, *, interpolation: Interpolation = "linear", outside: float | Literal["edge"] = 0.0) -> Stack:
         """Bring every frame (and channel) of a stack to the fixed frame, lazily: a frame is warped when it is looked at.
 
@@ -215,6 +245,21 @@ def back_to(values: NDArray[np.float32], dtype: np.dtype[Any]) -> Frame:
     rounded = np.rint(values.astype(np.float64))
     inner = np.clip(rounded, float(limits.min), np.nextafter(float(limits.max), 0) if limits.bits > 52 else limits.max)
     return inner.astype(dtype)
+
+
+def _shifted(transform: Transform, offset: Sequence[float]) -> Transform:
+    if isinstance(transform, Sequential):
+        return Sequential(tuple(_shifted(part, offset) for part in transform.parts))
+    if isinstance(transform, Displacement):
+        return Displacement(transform.field, _shifted_grid(transform.grid, offset))
+    if transform.is_identity:
+        return transform
+    way = Translation(list(offset))
+    return way.inverse().then(transform).then(way)
+
+
+def _shifted_grid(grid: Grid, offset: Sequence[float]) -> Grid:
+    return replace(grid, origin=tuple(start + step for start, step in zip(grid.origin, offset, strict=True)))
 
 
 def _signed(dtype: np.dtype[Any]) -> np.dtype[Any]:
