@@ -13,7 +13,7 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]  # qtpy renames pyq
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_denoisereg.widgets.editors import calm
-from napari_denoisereg.widgets.layers import METADATA_KEY
+from napari_denoisereg.widgets.layers import METADATA_KEY, VIEW_KEY
 
 
 class LayerChooser(QComboBox):
@@ -84,7 +84,8 @@ class LayerChooser(QComboBox):
         return events.inserted, events.removed, events.reordered
 
     def _on_layers(self, _: Any = None) -> None:
-        self._layers = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+        images = (layer for layer in self._viewer.layers if isinstance(layer, Image))
+        self._layers = [layer for layer in images if VIEW_KEY not in layer.metadata.get(METADATA_KEY, ())]
         chosen = self._chosen if self._chosen in self._layers else self._likely()
         self.blockSignals(True)
         self.clear()

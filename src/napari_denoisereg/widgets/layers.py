@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     LayerData = tuple[Any, dict[str, Any], str]
 
 METADATA_KEY = "napari-denoisereg"
+VIEW_KEY = "view"  # in that metadata: the layer only shows something for as long as a dock wants it
 
 # Names people give their axes, to the letters of a Stack.
 AXIS_NAMES = {
@@ -287,7 +288,7 @@ def image_layer_data(
         steps.append(stack.spacing[own] / step)
         start.append(stack.origin[own] / step)
     colours = {**look.colours, "contrast_limits": limits or look.colours["contrast_limits"]}
-    settings = {"name": f"{look.name} [{suffix}]", "metadata": provenance(look, recipe)}
+    settings = {"name": f"{look.name} [{suffix}]", "metadata": provenance(look, recipe, result=suffix)}
     return data, {**settings, **look.placed(steps, start), **colours}, "image"
 
 
