@@ -22,6 +22,7 @@ from napari_denoisereg.method import Method
 
 FORMAT = "napari-denoisereg model 1"
 UNFINISHED = "unfinished/"  # before the names of tensors that only a training needs
+THUMBNAIL = "card/thumbnail"
 HEADER = {"format", "family", "method", "ndim", "statistics", "provenance"}
 
 
@@ -59,6 +60,8 @@ class Model:
         JSON-ready: name of the data, version, iterations, seed, date.
     unfinished : Unfinished, optional
         Where its training was interrupted; given to ``fit`` as ``start`` the training goes on there.
+    thumbnail : Tensor, optional
+        A picture of what it does, ``(y, x)``, uint8.
     """
 
     method: Method
@@ -67,6 +70,7 @@ class Model:
     statistics: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     unfinished: Unfinished | None = None
+    thumbnail: Tensor | None = None
 
     def expect(self, method: type[Method], ndim: int) -> None:
         """Refuse to be used for something else.
@@ -112,6 +116,8 @@ class Model:
         if self.unfinished is not None:
             header["unfinished"] = json.dumps(dict(self.unfinished.record))
             tensors |= {UNFINISHED + name: value.cpu().clone() for name, value in self.unfinished.tensors.items()}
+        if self.thumbnail is not None:
+            tensors[THUMBNAIL] = self.thumbnail.contiguous()
         part = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}.part")
         try:
             with part.open("xb") as file:
@@ -124,7 +130,7 @@ class Model:
             raise
 
 
-def load(path: str | Path, families: tuple[type[Method], ...]) -> Model:
+def load(path: str | Path, families: tuple[type[Method], ...], *, with_weights: bool = True) -> Model:
     """Read a model.
 
     Parameters
@@ -133,6 +139,8 @@ def load(path: str | Path, families: tuple[type[Method], ...]) -> Model:
         A file written by `Model.save`.
     families : tuple of type
         Families the model's Method may belong to, with their members imported.
+    with_weights : bool
+        False to read only what the model says about itself, which is quick.
 
     Returns
     -------
@@ -152,7 +160,8 @@ def load(path: str | Path, families: tuple[type[Method], ...]) -> Model:
     try:
         with safe_open(source, framework="pt") as file:
             header = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            names = [name for name in file.keys() if with_weights or name == THUMBNAIL]  # noqa: SIM118 - not a mapping
+            weights = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{source} is no complete model file ({error}); it may have been cut off while copying.") from error
     if header.get("format") != FORMAT or not set(header) >= HEADER:
@@ -160,6 +169,7 @@ def load(path: str | Path, families: tuple[type[Method], ...]) -> Model:
     family = next((family for family in families if family.family == header["family"]), None)
     if family is None:
         raise ValueError(f"{source} holds a {header['family']}, expected a {' or '.join(f.family for f in families)}.")
+    thumbnail = weights.pop(THUMBNAIL, None)
     kept = {name.removeprefix(UNFINISHED): value for name, value in weights.items() if name.startswith(UNFINISHED)}
     return Model(
         method=family.coerce(json.loads(header["method"])),
@@ -168,6 +178,7 @@ def load(path: str | Path, families: tuple[type[Method], ...]) -> Model:
         statistics=json.loads(header["statistics"]),
         provenance=json.loads(header["provenance"]),
         unfinished=Unfinished(kept, json.loads(header["unfinished"])) if "unfinished" in header else None,
+        thumbnail=thumbnail,
     )
 
 

@@ -93,6 +93,21 @@ class Noise2Void(Denoiser, kind="noise2void"):
         model.expect(type(self), stack.grid.ndim)
         return (yield from self._apply(stack, model, device))
 
+    def image_network(self, model: Model) -> BlindSpotUNet:
+        """The network by itself, for other programs.
+
+        Parameters
+        ----------
+        model : Model
+            Trained by this method.
+
+        Returns
+        -------
+        BlindSpotUNet
+            In evaluation mode; maps standardised frames ``(B, 1, *spatial)`` to denoised ones.
+        """
+        return self._network(model.ndim, model).eval()
+
     def _apply(self, stack: Stack, model: Model, device: torch.device | str) -> Steps[Stack]:
         network = self._network(stack.grid.ndim, model)
         step = {"denoise": self.to_dict(), "model": dict(model.provenance)}

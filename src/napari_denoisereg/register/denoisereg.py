@@ -27,7 +27,7 @@ from napari_denoisereg.geometry.conventions import from_voxel_matrix
 from napari_denoisereg.method import setting
 from napari_denoisereg.model import Model
 from napari_denoisereg.networks.blind_spot import Masked, Schedule, augment, blind_spot_loss, hide, quick_schedule
-from napari_denoisereg.networks.blind_spot_unet import predict
+from napari_denoisereg.networks.blind_spot_unet import BlindSpotUNet, predict
 from napari_denoisereg.networks.denoisereg import (
     DenoiseRegNet,
     joint_loss,
@@ -155,6 +155,21 @@ class DenoiseReg(Registrar, kind="denoisereg"):
         network = self._network(stack.grid.ndim, model).denoiser
         step = {"denoise": self.to_dict(), "model": dict(model.provenance)}
         return (yield from denoise_with_network(stack, network, tile=self.tile, device=device, step=step))
+
+    def image_network(self, model: Model) -> BlindSpotUNet:
+        """The denoising network by itself, for other programs.
+
+        Parameters
+        ----------
+        model : Model
+            Trained by this method.
+
+        Returns
+        -------
+        BlindSpotUNet
+            In evaluation mode; maps standardised frames ``(B, 1, *spatial)`` to denoised ones.
+        """
+        return self._network(model.ndim, model).denoiser.eval()
 
     def _align_few(self, network: DenoiseRegNet, pair: Pair, grid: Grid, known: Tensor | None) -> Tensor:
         shrunk, small = _standardised(pair, grid, self.size)
