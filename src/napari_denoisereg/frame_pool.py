@@ -5,6 +5,7 @@ Memory is bounded by the pool, not by the stacks: frames are read when they are 
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,48 @@ from napari_denoisereg.geometry import Grid
 from napari_denoisereg.method import Method
 from napari_denoisereg.model import Model, origin
 from napari_denoisereg.stack import Stack
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A place in the movies.
+
+    Parameters
+    ----------
+    stack, frame : int
+        Which movie, which of its frames.
+    corner, sides : tuple of int
+        First voxel and lengths of a block of that frame.
+    """
+
+    stack: int
+    frame: int
+    corner: tuple[int, ...]
+    sides: tuple[int, ...]
+
+    def block(self, images: Tensor) -> Tensor:
+        """Cut the block out of whole images.
+
+        Parameters
+        ----------
+        images : Tensor
+            ``(..., *spatial)``, at least as large as ``corner + sides``.
+
+        Returns
+        -------
+        Tensor
+            ``(..., *sides)``.
+        """
+        for axis, (start, side) in enumerate(zip(self.corner, self.sides, strict=True), start=-len(self.sides)):
+            images = images.narrow(axis, start, side)
+        return images
+
+    def overlaps(self, other: "Spot") -> bool:
+        """Whether two blocks share a voxel."""
+        return (self.stack, self.frame) == (other.stack, other.frame) and all(
+            mine < theirs + length and theirs < mine + side
+            for mine, side, theirs, length in zip(self.corner, self.sides, other.corner, other.sides, strict=True)
+        )
 
 
 class FramePool:
@@ -48,8 +91,7 @@ class FramePool:
         self._looks = tuple(appearance(stack) for stack in stacks)
         self._scales = tuple((look["mean"], look["std"]) for look in self._looks)
         self._seed = seed
-        self._aside: dict[tuple[int, int], tuple[int, ...]] = {}  # frame to the corner of the block that is held out of it
-        self._aside_side: tuple[int, ...] = ()
+        self._aside: list[Spot] = []
         self._pairs_aside: set[tuple[int, int, int]] = set()
         self._random = np.random.default_rng(seed)
         self._all = [(number, frame) for number, stack in enumerate(stacks) for frame in range(stack.n_frames)]
@@ -87,10 +129,7 @@ class FramePool:
         return Model(method, {}, self.ndim, self._looks[0], told)
 
     def hold_out(self, count: int, size: int, reach: int = 0) -> Tensor:
-        """Set patches aside to judge by: `patches` will never draw a voxel of them.
-
-        At most one of a frame, of at most a quarter of the frames. Movies too small for that (fewer than four frames, sides
-        shorter than three patches) give up nothing: the patches are then drawn from what is trained on.
+        """Set patches aside to judge by, see `hold_out_spots`.
 
         Parameters
         ----------
@@ -102,20 +141,32 @@ class FramePool:
         Tensor
             ``(n, 2 * reach + 1, *patch)``, standardised, ``n <= count``; the same for the same seed.
         """
+        return torch.stack([self.clip(spot, reach) for spot in self.hold_out_spots(count, size)])
+
+    def hold_out_spots(self, count: int, size: int) -> list[Spot]:
+        """Set spots aside to judge by: `spot` and `patches` will never draw a voxel of them.
+
+        At most one of a frame, of at most a quarter of the frames. Movies too small for that (fewer than four frames, sides
+        shorter than three patches) give up nothing: the spots are then drawn from what is trained on.
+
+        Parameters
+        ----------
+        count, size : int
+            See `patches`.
+
+        Returns
+        -------
+        list of Spot
+            At most ``count``, at least one; the same for the same seed.
+        """
         random = np.random.default_rng([self._seed, 1])
-        sides = self._sides(size)
         is_roomy = all(stack.grid.shape[axis] >= 3 * size for stack in self._stacks for axis in (-2, -1))
         fitting = len(self._all) // 4 or int(is_roomy)
         numbers = random.permutation(len(self._all))[: min(count, max(1, fitting))]
-        patches = []
-        for number in numbers:
-            clip = self._clip(self._all[int(number)], reach, sides)
-            corner = tuple(int(random.integers(length - side + 1)) for length, side in zip(clip.shape[1:], sides, strict=True))
-            patches.append(_block(clip, corner, sides))
-            if fitting:
-                self._aside[self._all[int(number)]] = corner
-        self._aside_side = sides
-        return torch.stack(patches)
+        spots = [self._spot(self._all[int(number)], size, random) for number in numbers]
+        if fitting:
+            self._aside = spots
+        return spots
 
     def hold_out_pairs(self, count: int, reach: int) -> list[tuple[tuple[Tensor, Tensor], Grid]]:
         """Set pairs of frames aside to judge by: `pairs` will never draw them. At most a quarter of all there are.
@@ -212,27 +263,54 @@ class FramePool:
         Tensor
             ``(count, 2 * reach + 1, *patch)``, standardised; the frame drawn is in the middle.
         """
-        return torch.stack([self._patch(size, reach) for _ in range(count)])
+        patches = []
+        for _ in range(count):
+            patch = self.clip(self.spot(size), reach)
+            flipped = [axis + 1 for axis in range(self.ndim) if self._random.random() < 0.5]
+            patches.append(patch.flip(flipped))
+        return torch.stack(patches)
 
-    def _patch(self, size: int, reach: int) -> Tensor:
-        sides = self._sides(size)
+    def spot(self, size: int) -> Spot:
+        """Draw a spot that is not held out.
+
+        Parameters
+        ----------
+        size : int
+            See `patches`.
+
+        Returns
+        -------
+        Spot
+            For `clip`.
+        """
         while True:
-            place = self._all[int(self._random.integers(len(self._all)))]
-            shape = [max(length, side) for length, side in zip(self._stacks[place[0]].grid.shape, sides, strict=True)]
-            corner = [int(self._random.integers(length - side + 1)) for length, side in zip(shape, sides, strict=True)]
-            if not self._is_aside(place, corner, sides):
-                break
-        patch = _block(self._clip(place, reach, sides), corner, sides)
-        for axis in range(self.ndim):
-            if self._random.random() < 0.5:
-                patch = patch.flip(axis + 1)
-        return patch
+            spot = self._spot(self._all[int(self._random.integers(len(self._all)))], size, self._random)
+            if not any(spot.overlaps(other) for other in self._aside):
+                return spot
 
-    def _clip(self, place: tuple[int, int], reach: int, sides: Sequence[int]) -> Tensor:
-        """A frame with its neighbours, ``(2 * reach + 1, *spatial)``, at least as large as a patch."""
-        number, frame = place
-        clip = around(frame, self._stacks[number].n_frames, reach)
-        return torch.stack([self._filled(self._read((number, other)), sides) for other in clip])
+    def clip(self, spot: Spot, reach: int = 0) -> Tensor:
+        """Read a spot with the same place of the frames around.
+
+        Parameters
+        ----------
+        spot : Spot
+            Where.
+        reach : int
+            See `patches`.
+
+        Returns
+        -------
+        Tensor
+            ``(2 * reach + 1, *sides)``, standardised.
+        """
+        frames = around(spot.frame, self._stacks[spot.stack].n_frames, reach)
+        return torch.stack([spot.block(self._filled(self._read((spot.stack, frame)), spot.sides)) for frame in frames])
+
+    def _spot(self, place: tuple[int, int], size: int, random: np.random.Generator) -> Spot:
+        sides = self._sides(size)
+        lengths = self._stacks[place[0]].grid.shape
+        corner = [int(random.integers(max(length - side, 0) + 1)) for length, side in zip(lengths, sides, strict=True)]
+        return Spot(*place, tuple(corner), sides)
 
     def _sides(self, size: int) -> tuple[int, ...]:
         shortest = [min(stack.grid.shape[axis] for stack in self._stacks) for axis in range(self.ndim)]
@@ -246,14 +324,6 @@ class FramePool:
                 rest = [*frame.shape[:axis], side - frame.shape[axis], *frame.shape[axis + 1 :]]
                 frame = torch.cat([frame, frame.new_zeros(rest)], dim=axis)
         return frame
-
-    def _is_aside(self, place: tuple[int, int], corner: Sequence[int], sides: Sequence[int]) -> bool:
-        """Whether a block shares a voxel with what is held out of that frame."""
-        held = self._aside.get(place)
-        return held is not None and all(
-            start < other + length and other < start + side
-            for start, side, other, length in zip(corner, sides, held, self._aside_side, strict=True)
-        )
 
     def _read(self, place: tuple[int, int]) -> Tensor:
         if place not in self._kept:
@@ -295,10 +365,6 @@ def around(frame: int, n_frames: int, reach: int) -> list[int]:
         return nearest if nearest != frame else min(max(frame - offset, 0), n_frames - 1)
 
     return [frame if offset == 0 else neighbour(offset) for offset in range(-reach, reach + 1)]
-
-
-def _block(clip: Tensor, corner: Sequence[int], sides: Sequence[int]) -> Tensor:
-    return clip[(slice(None), *(slice(start, start + side) for start, side in zip(corner, sides, strict=True)))]
 
 
 def _check_pairs(stack: Stack) -> None:

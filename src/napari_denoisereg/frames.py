@@ -127,7 +127,7 @@ def denoise_with_network(
     network.eval()
     mean, std = standardisation(stack)
 
-    def denoise(noisy: Tensor) -> Tensor:
+    def denoise(noisy: Tensor, _: Sequence[int]) -> Tensor:
         return predict(network.to(noisy.device), (noisy - mean) / std, tile) * std + mean
 
     batch = max(1, 8 * 512**2 // (math.prod(stack.grid.shape) * (2 * reach + 1)))
@@ -136,7 +136,7 @@ def denoise_with_network(
 
 def denoise_frames(
     stack: Stack,
-    denoise: Callable[[Tensor], Tensor],
+    denoise: Callable[[Tensor, Sequence[int]], Tensor],
     *,
     device: torch.device | str,
     batch: int,
@@ -150,7 +150,7 @@ def denoise_frames(
     stack : Stack
         What to denoise.
     denoise : callable
-        Maps frames ``(N, 2 * reach + 1, *spatial)`` on a device to denoised frames ``(N, 1, *spatial)``.
+        Maps frames ``(N, 2 * reach + 1, *spatial)`` on a device, and their numbers, to denoised frames ``(N, 1, *spatial)``.
     device : torch.device or str
         Where to compute.
     batch : int
@@ -172,7 +172,7 @@ def denoise_frames(
     def work(frames: range, size: int, where: torch.device) -> None:
         for few in batches(len(frames), size):
             chosen = [frames[number] for number in few]
-            values = denoise(_clips(stack, chosen, reach, where)).squeeze(1).cpu().numpy()
+            values = denoise(_clips(stack, chosen, reach, where), chosen).squeeze(1).cpu().numpy()
             for number, frame in zip(chosen, values, strict=True):
                 result[(slice(None),) * place + (number,)] = frame
 

@@ -2,7 +2,7 @@
 
 import gc
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +66,7 @@ def test_large_results_are_kept_on_disk_as_long_as_they_are_needed(scratch: Path
 def test_frames_are_denoised_in_batches(axes: str, batch: int) -> None:
     stack, sizes, seen = movie(axes), list[int](), list[Progress]()
 
-    def halve(noisy: torch.Tensor) -> torch.Tensor:
+    def halve(noisy: torch.Tensor, _: Sequence[int]) -> torch.Tensor:
         sizes.append(len(noisy))
         assert noisy.shape[1:] == (1, *stack.grid.shape)
         return noisy / 2
@@ -84,7 +84,7 @@ def test_frames_are_denoised_in_batches(axes: str, batch: int) -> None:
 
 
 def test_closed_denoising_leaves_nothing_on_disk(scratch: Path) -> None:
-    steps = denoise_frames(movie(), lambda noisy: noisy, device="cpu", batch=1, step={})
+    steps = denoise_frames(movie(), lambda noisy, _: noisy, device="cpu", batch=1, step={})
     next(steps)
     assert len(list(scratch.iterdir())) == 1
     steps.close()
@@ -94,7 +94,7 @@ def test_closed_denoising_leaves_nothing_on_disk(scratch: Path) -> None:
 
 
 def test_failed_denoising_leaves_nothing_on_disk(scratch: Path) -> None:
-    def fail(_: torch.Tensor) -> torch.Tensor:
+    def fail(_: torch.Tensor, __: Sequence[int]) -> torch.Tensor:
         raise RuntimeError("broken")
 
     with pytest.raises(RuntimeError, match="broken"):

@@ -47,7 +47,7 @@ class Gaussian(Denoiser, kind="gaussian"):
         widths = [sigma * ratio for ratio in ratios]
         batch = max(1, 8 * 512**2 // math.prod(stack.grid.shape))
         step = {"denoise": {**self.to_dict(), "sigma": sigma}}
-        return (yield from denoise_frames(stack, lambda noisy: smooth(noisy, widths), device=device, batch=batch, step=step))
+        return (yield from denoise_frames(stack, lambda noisy, _: smooth(noisy, widths), device=device, batch=batch, step=step))
 
 
 def best_width(stack: Stack, ratios: list[float], device: torch.device | str = "cpu") -> float:

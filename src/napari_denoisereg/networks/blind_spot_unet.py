@@ -67,6 +67,8 @@ class TiledNetwork(nn.Module):
 
     ndim: int
     """Spatial axes, 2 or 3."""
+    centre: int = 0
+    """Which channel of the input is the frame to denoise."""
 
     @property
     def stride(self) -> int:
@@ -170,7 +172,7 @@ def predict(network: TiledNetwork, image: Tensor, tile: int) -> Tensor:
     network : TiledNetwork
         In ``eval`` mode.
     image : Tensor
-        ``(B, C, *spatial)``, standardised; the frame to denoise is the middle channel.
+        ``(B, C, *spatial)``, standardised.
     tile : int
         Largest side of a tile, voxels.
 
@@ -190,5 +192,5 @@ def predict(network: TiledNetwork, image: Tensor, tile: int) -> Tensor:
     denoised = finish(apply_tiled(apply, image, size=side, halo=network.halo, multiple=network.stride))
     # Trained on absolute differences the network predicts medians, which skewed noise puts below the mean. Noise has mean 0,
     # so the frame's own mean is the right one: total intensity is kept.
-    axes, middle = tuple(range(1, image.ndim)), image.shape[1] // 2
-    return denoised + (image[:, middle : middle + 1].mean(axes, keepdim=True) - denoised.mean(axes, keepdim=True))
+    axes, noisy = tuple(range(1, image.ndim)), image[:, network.centre : network.centre + 1]
+    return denoised + (noisy.mean(axes, keepdim=True) - denoised.mean(axes, keepdim=True))

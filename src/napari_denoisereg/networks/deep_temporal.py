@@ -75,7 +75,7 @@ class DeepTemporalNet(TiledNetwork):
 
     def __init__(self, ndim: int, reach: int, features: int) -> None:
         super().__init__()
-        self.ndim = ndim
+        self.ndim, self.centre = ndim, reach
         frames = 2 * reach + 1
         self.generator = FrameFeatures(ndim, frames, features)
         self.denoiser = BlindSpotUNet(ndim, WIDTHS, inputs=frames * features)
