@@ -1,0 +1,100 @@
+"""FCN: displacements at three resolutions at once, each judged by itself (deep self-supervision).
+
+Network, loss and training are the paper's: normalised cross-correlation and total variation at each resolution, weights 1,
+0.6 and 0.3 from fine to coarse, all n² pairs of the movie, Adam with 1e-3. New frames are registered by one pass through the
+network; as in the paper the same descent may go on for the pair itself, which changes the weights of a copy of the network.
+What is ours: smaller batches, the network works at half resolution unless ``finest`` is 1, and its step size falls.
+
+References
+----------
+Li and Fan 2017, Non-rigid image registration using fully convolutional networks with deep self-supervision, arXiv:1709.00799.
+"""
+
+import copy
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from napari_denoisereg import device as devices
+from napari_denoisereg.geometry import Grid, resample
+from napari_denoisereg.losses import Regularity, Similarity
+from napari_denoisereg.losses.correlation import Correlation
+from napari_denoisereg.losses.total_variation import TotalVariation
+from napari_denoisereg.method import setting
+from napari_denoisereg.networks.fcn import RegistrationFCN, Variant
+from napari_denoisereg.optimize import minimise
+from napari_denoisereg.register.dense import DenseRegistrar, Pairs
+from napari_denoisereg.steps import Steps, portion
+
+WEIGHTS = (1.0, 0.6, 0.3)
+
+
+class Fcn(DenseRegistrar, kind="fcn"):
+    """A network that predicts motion at three resolutions, trained on all pairs of frames; new frames take milliseconds."""
+
+    title: ClassVar[str] = "FCN (multi-resolution network)"
+    reference: ClassVar[str] = "https://arxiv.org/abs/1709.00799"
+
+    variant: Variant = setting("multi_resolution", "The paper's network, or one of the two it is compared with.", advanced=True)
+    similarity: Similarity = setting(Correlation(), "What makes two images alike.")
+    regularity: Regularity = setting(TotalVariation(), "What makes a motion well-behaved.")
+    smoothness: float = setting(0.1, "Weight of the regularity: more is smoother.", ge=0, le=1e6)
+    refinement: int = setting(20, "Further descent steps for every pair by itself; 0 for none.", ge=0, le=10_000)
+
+    def _build(self, ndim: int) -> nn.Module:
+        return RegistrationFCN(ndim, self.variant)
+
+    def _loss(self, network: nn.Module, pairs: Pairs) -> Tensor:
+        """Weighted sum over the resolutions; ablations have one, and it has weight 1."""
+        total = torch.zeros(len(pairs.fixed), device=pairs.fixed.device)
+        for weight, (field, level) in zip(WEIGHTS, self._levels(network, pairs), strict=False):
+            total = total + weight * self._cost(level, field)
+        return total
+
+    def _fields(self, network: nn.Module, pairs: Pairs) -> Steps[Tensor]:
+        if self.refinement == 0:
+            with torch.no_grad():
+                return self._levels(network, pairs)[0][0]
+        found, count = [], len(pairs.fixed)
+        for number in range(count):
+            few = slice(number, number + 1)
+            alone = Pairs(pairs.fixed[few], pairs.moving[few], pairs.valid[few], pairs.grid)
+            found.append((yield from portion(self._descended(network, alone), number / count, (number + 1) / count)))
+        return torch.cat(found)
+
+    def _descended(self, network: nn.Module, pairs: Pairs) -> Steps[Tensor]:
+        """Go on with the training on one pair, with a copy of the network whose normalisation stays as it is."""
+        own = copy.deepcopy(network).requires_grad_(True)
+        yield from minimise(
+            own.parameters(),
+            lambda _: self._loss(own, pairs).sum(),
+            iterations=self.refinement,
+            learning_rate=self.learning_rate,
+            stage="refining",
+        )
+        with torch.no_grad():
+            return self._levels(own, pairs)[0][0]
+
+    def _levels(self, network: nn.Module, pairs: Pairs) -> list[tuple[Tensor, Pairs]]:
+        """Displacements in world units and the images at their resolutions, finest first."""
+        with devices.autocast(pairs.fixed.device):
+            predicted = [field.float() for field in network(pairs.fixed, pairs.moving)]
+        if self.variant == "interpolated":
+            coarse = pairs.grid.coarser(4)
+            return [(resample(_in_world(predicted[0], coarse), coarse, pairs.grid), pairs)]
+        levels, level = [], pairs
+        for number, field in enumerate(predicted):
+            level = _shrunk(level) if number else level
+            levels.append((_in_world(field, level.grid), level))
+        return levels
+
+
+def _shrunk(pairs: Pairs) -> Pairs:
+    small = pairs.grid.coarser(2)
+    images = resample(torch.cat([pairs.fixed, pairs.moving, pairs.valid], dim=1), pairs.grid, small)
+    return Pairs(images[:, :1], images[:, 1:2], (images[:, 2:] > 0.99).to(images.dtype), small)
+
+
+def _in_world(voxels: Tensor, grid: Grid) -> Tensor:
+    return voxels * torch.tensor(grid.spacing, device=voxels.device).reshape(-1, *(1,) * grid.ndim)

@@ -1,0 +1,83 @@
+"""VoxelMorph: a U-Net that predicts a dense motion from a pair of images, trained on the movie without any truth.
+
+The network and the loss (similarity plus smoothness) are the paper's. What is ours: by default local correlation in boxes of
+9 voxels with its sign instead of its square; the network works at half resolution; its step size falls, for short trainings;
+and the predicted motion is refined on the pair itself (the paper's instance-specific optimisation).
+
+References
+----------
+Balakrishnan et al. 2019, VoxelMorph, doi:10.1109/TMI.2019.2897538. Dalca et al. 2019 (diffeomorphic), doi:10.1016/j.media.
+2019.07.006, here without its uncertainty.
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from napari_denoisereg import device as devices
+from napari_denoisereg.geometry import resample
+from napari_denoisereg.geometry.velocity import exponential
+from napari_denoisereg.method import setting
+from napari_denoisereg.networks.displacement_unet import DisplacementUNet
+from napari_denoisereg.optimize import minimise
+from napari_denoisereg.register.dense import DenseRegistrar, Pairs
+from napari_denoisereg.steps import Steps
+
+LATTICES = 16, 8, 4, 2
+"""Distances of the points that the refinement moves, voxels of the working resolution."""
+STEP = 0.1
+"""First step of the refinement, voxels of the working resolution."""
+
+
+class VoxelMorph(DenseRegistrar, kind="voxelmorph"):
+    """A network that predicts how every pixel moved, trained on the movie; use it after an affine registration."""
+
+    title: ClassVar[str] = "VoxelMorph (non-rigid network)"
+    reference: ClassVar[str] = "https://doi.org/10.1109/TMI.2019.2897538"
+
+    diffeomorphic: bool = setting(False, "Predict a velocity instead: the motion can be inverted and has no folds.")
+    refinement: int = setting(60, "Descent steps on the predicted motion, frame by frame; 0 for none.", ge=0, le=10_000)
+
+    def _build(self, ndim: int) -> nn.Module:
+        return DisplacementUNet(ndim)
+
+    def _loss(self, network: nn.Module, pairs: Pairs) -> Tensor:
+        return self._judged(self._predicted(network, pairs), pairs)
+
+    def _fields(self, network: nn.Module, pairs: Pairs) -> Steps[Tensor]:
+        with torch.no_grad():
+            predicted = self._predicted(network, pairs)
+        if self.refinement == 0:
+            return self._field(predicted, pairs)
+        # Corrections on lattices from coarse to fine, added up: what is wrong over a wide area is put right in a few steps.
+        lattices = [pairs.grid.coarser([min(factor, size) for size in pairs.grid.shape]) for factor in LATTICES]
+        zeros = [predicted.new_zeros(*predicted.shape[:2], *each.shape) for each in lattices]
+        corrections = [each.requires_grad_() for each in zeros]
+
+        def motion() -> Tensor:
+            parts = zip(corrections, lattices, strict=True)
+            return predicted + sum(resample(values, lattice, pairs.grid) for values, lattice in parts)
+
+        yield from minimise(
+            corrections,
+            lambda _: self._judged(motion(), pairs).sum(),
+            iterations=self.refinement,
+            learning_rate=STEP * min(pairs.grid.spacing),
+            schedule=lambda done: 1 - done,
+            stage="refining",
+        )
+        with torch.no_grad():
+            return self._field(motion(), pairs)
+
+    def _predicted(self, network: nn.Module, pairs: Pairs) -> Tensor:
+        """Displacement or velocity ``(B, D, *grid.shape)``, world units."""
+        with devices.autocast(pairs.fixed.device):
+            voxels = network(pairs.fixed, pairs.moving).float()
+        return voxels * torch.tensor(pairs.grid.spacing, device=voxels.device).reshape(-1, *(1,) * pairs.grid.ndim)
+
+    def _field(self, motion: Tensor, pairs: Pairs) -> Tensor:
+        return exponential(motion, pairs.grid) if self.diffeomorphic else motion
+
+    def _judged(self, motion: Tensor, pairs: Pairs) -> Tensor:
+        return self._cost(pairs, self._field(motion, pairs), motion)
