@@ -50,6 +50,28 @@ class Task:
         return str(self.state["name"])
 
 
+def problem(layer: Layer, known: Known) -> str:
+    """Why transforms cannot be applied to a layer.
+
+    Parameters
+    ----------
+    layer : Layer
+        Any layer.
+    known : Known
+        The transforms.
+
+    Returns
+    -------
+    str
+        In plain words; empty when they can.
+    """
+    try:
+        _check(layer, known)
+    except (TypeError, ValueError) as error:
+        return str(error)
+    return ""
+
+
 def task_for(layer: Layer, known: Known) -> Task:
     """Check that transforms fit a layer, and take the layer as it is now.
 
@@ -72,23 +94,12 @@ def task_for(layer: Layer, known: Known) -> Task:
     ValueError
         When axes, frames, units or place do not fit; says what to do.
     """
-    if not isinstance(layer, MOVABLE):
-        raise TypeError(f"{layer.name!r} is a {type(layer).__name__} layer; choose images, labels, points, shapes or tracks.")
-    axes = axes_of(layer, known)
-    frame, space = parts_of(axes, known.registration.grid.ndim)
-    matrix = coordinates(layer, axes, known)
+    axes, matrix, to_frame = _check(layer, known)
     data, state, kind = layer.as_layer_data_tuple()
-    to_frame = _frame_axis(layer, frame, known)
     if kind in ("image", "labels"):
-        data = data[0] if state.get("multiscale") else data
-        _check_frames(layer.name, data.shape[frame], known)
-    else:
-        _check_marks(layer.name, _frames_of(_places(data, kind), frame, to_frame), known)
-        # A copy: the user may drag points while this is worked on.
+        data = data[0] if layer.multiscale else data
+    else:  # A copy: the user may drag points while this is worked on.
         data = [np.array(each, float) for each in data] if kind == "shapes" else np.array(data, float)
-    _check_units(layer, space, matrix, known)
-    if kind in ("image", "labels"):
-        _check_place(layer.name, matrix, [data.shape[place] for place in space], known)
     extras = {name: getattr(layer, name) for name in EXTRAS.get(kind, ())}
     return Task(data, state, kind, axes, matrix, to_frame, extras)
 
@@ -111,10 +122,30 @@ def mapped(matrix: Matrix, points: Floats) -> Floats:
     return points @ matrix[:-1, :-1].T + matrix[:-1, -1]
 
 
-def _places(data: Any, kind: str) -> Floats:
-    if kind == "shapes":
-        return np.concatenate([np.asarray(each, float) for each in data]) if len(data) else np.zeros((0, 3))
-    return np.asarray(data, float)[:, 1 if kind == "tracks" else 0 :]
+def _check(layer: Layer, known: Known) -> tuple[str, Matrix, tuple[float, float]]:
+    """Axes, index to coordinates, and frame axis of a layer that transforms fit; see `task_for` for what is raised."""
+    if not isinstance(layer, MOVABLE):
+        raise TypeError(f"{layer.name!r} is a {type(layer).__name__} layer; choose images, labels, points, shapes or tracks.")
+    axes = axes_of(layer, known)
+    frame, space = parts_of(axes, known.registration.grid.ndim)
+    matrix, to_frame = coordinates(layer, axes, known), _frame_axis(layer, frame, known)
+    if isinstance(layer, Image | Labels):
+        shape = (layer.data[0] if layer.multiscale else layer.data).shape
+        _check_frames(layer.name, shape[frame], known)
+        _check_units(layer, space, matrix, known)
+        _check_place(layer.name, matrix, [shape[place] for place in space], known)
+    else:
+        _check_marks(layer.name, _frames_of(_places(layer), frame, to_frame), known)
+        _check_units(layer, space, matrix, known)
+    return axes, matrix, to_frame
+
+
+def _places(layer: Points | Shapes | Tracks) -> Floats:
+    if isinstance(layer, Shapes):
+        return (
+            np.concatenate([np.asarray(each, float) for each in layer.data]) if len(layer.data) else np.zeros((0, layer.ndim))
+        )
+    return np.asarray(layer.data, float)[:, 1 if isinstance(layer, Tracks) else 0 :]
 
 
 def _frame_axis(layer: Layer, frame: int, known: Known) -> tuple[float, float]:
