@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from napari_denoisereg.geometry import Grid, Transform
+from napari_denoisereg.geometry import Grid, PerFrame, Transform
 from napari_denoisereg.method import Method
 from napari_denoisereg.model import Model
 from napari_denoisereg.stack import Stack
@@ -26,6 +26,9 @@ class Registrar(Method, family="registrar"):
 
     is_denoiser: ClassVar[bool] = False
     """Whether its model also denoises, so that `denoise` works."""
+
+    is_groupwise: ClassVar[bool] = False
+    """Whether it can look at all frames of a movie at once, so that `align_movie` works."""
 
     def fit(
         self,
@@ -89,6 +92,34 @@ class Registrar(Method, family="registrar"):
             One per pair, fixed to moving, world units.
         """
         raise NotImplementedError
+
+    def align_movie(
+        self, stack: Stack, *, start: PerFrame | None = None, model: Model | None = None, device: torch.device | str = "cpu"
+    ) -> Steps[PerFrame]:
+        """Register all frames of a movie to the first at once, where the method can.
+
+        Parameters
+        ----------
+        stack : Stack
+            Without channel axis.
+        start : PerFrame, optional
+            What is known already, first frame to each frame. The result includes it.
+        model : Model, optional
+            Trained weights; required where ``is_trained``.
+        device : torch.device or str
+            Where to compute.
+
+        Returns
+        -------
+        Steps of PerFrame
+            First frame to each frame, world units; the first is the identity.
+
+        Raises
+        ------
+        TypeError
+            When the method only knows pairs.
+        """
+        raise TypeError(f"The registrar {self.kind!r} registers pairs, not a movie at once; call align() or use a series.")
 
     def denoise(self, stack: Stack, *, model: Model, device: torch.device | str = "cpu") -> Steps[Stack]:
         """Denoise with the registration model, where the method does both.

@@ -5,7 +5,7 @@
     to first      0 ──T(1)──► 1     0 ──T(2)──► 2     0 ──T(3)──► 3       every frame on its own
     to previous   0 ──P(1)──► 1 ──P(2)──► 2 ──P(3)──► 3                   T(t) = P(1).then(P(2))...then(P(t)): errors add up
     combined      as to previous, then every T(t) is refined on frame 0 itself; whichever fits frame 0 better is kept
-                  (movies; serial sections are only chained)
+                  (movies; serial sections are only chained; a registrar that looks at all frames at once does so instead)
 
 Straight to the first frame, far frames lose track; composed, small errors grow to a drift. The combination has neither.
 """
@@ -122,6 +122,9 @@ class Combined(Series, kind="combined"):
         """Register a stack; see `Series.run`."""
         if task.stack.frame_axis == "z":
             return (yield from ToPrevious().run(task))
+        if task.registrar.is_groupwise:
+            work = task.registrar.align_movie(task.stack, start=task.start, model=task.model, device=task.device)
+            return (yield from work)
         first = task.stack.tensor([0], task.device)
         chained = yield from portion(ToPrevious().run(task), 0.0, 0.5, "frame to frame")
         refine = _refine(task, lambda count: first.expand(count, *first.shape[1:]), chained)

@@ -1,0 +1,214 @@
+"""Lattice: smooth displacements as cubic B-splines on a coarse lattice, and what it costs to bend them.
+
+Lengths are in voxels of the finest axis ("px"); node ``k`` of an axis lies at ``(k - 1) * step``, so that one node stands
+before the first voxel and one behind the last. Everything is a product of one small matrix per axis, in 2D and 3D alike.
+
+References
+----------
+Rueckert et al. 1999, Nonrigid registration using free-form deformations, doi:10.1109/42.796284.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_denoisereg.geometry import Grid
+
+Bases = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Where the nodes of a spline are.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Number of nodes along each axis.
+    steps : tuple of float
+        Distance of nodes along each axis, px.
+    """
+
+    shape: tuple[int, ...]
+    steps: tuple[float, ...]
+
+    @classmethod
+    def over(cls, grid: Grid, step: float) -> "Lattice":
+        """A lattice that covers a grid in px.
+
+        Parameters
+        ----------
+        grid : Grid
+            In px, voxel 0 at 0.
+        step : float
+            Wanted distance of nodes, px; never less than a voxel.
+
+        Returns
+        -------
+        Lattice
+            At least four nodes along each axis.
+        """
+        steps = tuple(max(step, spacing) for spacing in grid.spacing)
+        lengths = [(size - 1) * spacing for size, spacing in zip(grid.shape, grid.spacing, strict=True)]
+        return cls(tuple(math.ceil(length / each) + 4 for length, each in zip(lengths, steps, strict=True)), steps)
+
+    @property
+    def cell(self) -> float:
+        """Area or volume that belongs to one node, px^D."""
+        return math.prod(self.steps)
+
+    def nodes(self, device: torch.device | str = "cpu") -> Tensor:
+        """Positions of the nodes.
+
+        Parameters
+        ----------
+        device : torch.device or str
+            Where to make them.
+
+        Returns
+        -------
+        Tensor
+            ``(D, *shape)``, px.
+        """
+        axes = [(torch.arange(n, device=device) - 1.0) * step for n, step in zip(self.shape, self.steps, strict=True)]
+        return torch.stack(torch.meshgrid(*axes, indexing="ij"))
+
+    def bases(self, grid: Grid, device: torch.device | str = "cpu") -> Bases:
+        """Weight of every node at every voxel, one matrix per axis.
+
+        Parameters
+        ----------
+        grid : Grid
+            In px.
+        device : torch.device or str
+            Where to make them.
+
+        Returns
+        -------
+        tuple of Tensor
+            ``(voxels, nodes)`` per axis; rows sum to 1.
+        """
+        found = []
+        for n, step, size, spacing, origin in zip(self.shape, self.steps, grid.shape, grid.spacing, grid.origin, strict=True):
+            place = (torch.arange(size, device=device) * spacing + origin) / step
+            t = (place[:, None] - (torch.arange(n, device=device) - 1)).abs()
+            found.append(torch.where(t < 1, 2 / 3 - t**2 + t**3 / 2, (2 - t).clamp(min=0) ** 3 / 6))
+        return tuple(found)
+
+
+def spread(coefficients: Tensor, bases: Bases) -> Tensor:
+    """Values of splines at the voxels of a grid.
+
+    Parameters
+    ----------
+    coefficients : Tensor
+        ``(..., *nodes)``.
+    bases : tuple of Tensor
+        Of `Lattice.bases`.
+
+    Returns
+    -------
+    Tensor
+        ``(..., *voxels)``.
+    """
+    return along_axes(coefficients, bases)
+
+
+def gather(values: Tensor, bases: Bases) -> Tensor:
+    """The adjoint of `spread`: every node sums the voxels around it, each with its weight.
+
+    Parameters
+    ----------
+    values : Tensor
+        ``(..., *voxels)``.
+    bases : tuple of Tensor
+        Of `Lattice.bases`.
+
+    Returns
+    -------
+    Tensor
+        ``(..., *nodes)``.
+    """
+    return along_axes(values, tuple(basis.T for basis in bases))
+
+
+def along_axes(values: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+    """Multiply the last axes by one matrix each.
+
+    Parameters
+    ----------
+    values : Tensor
+        ``(..., *old)``.
+    matrices : sequence of Tensor
+        ``(new, old)`` for each of the last axes.
+
+    Returns
+    -------
+    Tensor
+        ``(..., *new)``.
+    """
+    first = values.ndim - len(matrices)
+    for number, matrix in enumerate(matrices):
+        values = (values.movedim(first + number, -1) @ matrix.T).movedim(-1, first + number)
+    return values
+
+
+def bending(coefficients: Tensor, lattice: Lattice) -> Tensor:
+    """Half the gradient of the bending energy ``∫ Σ_ij |∂²u / ∂x_i ∂x_j|²`` of splines, by differences of the coefficients.
+
+    Affine motions bend nothing, at the border neither.
+
+    Parameters
+    ----------
+    coefficients : Tensor
+        ``(T, D, *nodes)``.
+    lattice : Lattice
+        Of the coefficients.
+
+    Returns
+    -------
+    Tensor
+        ``(T, D, *nodes)``.
+    """
+    total = torch.zeros_like(coefficients)
+    for i, one in enumerate(lattice.steps):
+        for j, two in enumerate(lattice.steps):
+            bent = coefficients.diff(dim=i + 2).diff(dim=j + 2)
+            total = total + _diff_adjoint(_diff_adjoint(bent, j + 2), i + 2) * (lattice.cell / (one * two) ** 2)
+    return total
+
+
+def bending_spectrum(lattice: Lattice, device: torch.device | str = "cpu") -> tuple[Bases, Tensor]:
+    """What `bending` does to the cosine waves of the lattice, nearly: the waves, and the energy of each.
+
+    Parameters
+    ----------
+    lattice : Lattice
+        The nodes.
+    device : torch.device or str
+        Where to compute.
+
+    Returns
+    -------
+    tuple
+        One orthonormal matrix per axis (rows are waves) and the energies ``(*nodes)``.
+    """
+    slopes = torch.zeros(lattice.shape, device=device)
+    waves = []
+    for axis, (n, step) in enumerate(zip(lattice.shape, lattice.steps, strict=True)):
+        k = torch.arange(n, device=device, dtype=torch.float64)
+        wave = torch.cos(math.pi * (k[None] + 0.5) * k[:, None] / n) * math.sqrt(2 / n)
+        wave[0] /= math.sqrt(2)
+        waves.append(wave.float())
+        energy = (2 - 2 * torch.cos(math.pi * k / n)).float() / step**2
+        slopes = slopes + energy.reshape(-1, *(1,) * (len(lattice.shape) - axis - 1))
+    return tuple(waves), slopes**2 * lattice.cell
+
+
+def _diff_adjoint(values: Tensor, dim: int) -> Tensor:
+    after = (values.ndim - dim - 1) * [0, 0]
+    return F.pad(values, [*after, 1, 0]) - F.pad(values, [*after, 0, 1])
