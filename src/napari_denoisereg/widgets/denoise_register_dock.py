@@ -39,11 +39,10 @@ from napari_denoisereg.widgets.denoise_register_job import (
 from napari_denoisereg.widgets.editors import calm
 from napari_denoisereg.widgets.layers import (
     Look,
-    arrow_layer_data,
     frame_layer_data,
-    image_layer_data,
 )
 from napari_denoisereg.widgets.recipe_form import RecipeForm
+from napari_denoisereg.widgets.result_layers import result_layers
 from napari_denoisereg.widgets.runner import Runner, report
 from napari_denoisereg.widgets.section import Section
 from napari_denoisereg.widgets.source_form import SourceForm, row_label, wrapped_label
@@ -266,27 +265,18 @@ class DenoiseRegisterDock(QWidget):
     def _show_preview(self, frame: np.ndarray[Any, Any], look: Look, recipe: Pipeline, number: int) -> None:
         data = frame_layer_data(frame, look, "preview", recipe, number=number, channel=recipe.channel)
         self._drop_preview()
-        self._preview = self._add([data])[0]
+        self._preview = self._viewer.add_layer(Layer.create(*data))
         method = recipe.first_denoiser
         is_rough = method is not None and method.is_trained
         self._runner.say((ROUGH_PREVIEW if is_rough else PREVIEW).format(number=number, name=self._preview.name))
 
     def _show(self, outcome: Outcome, look: Look, *, denoised: bool, registered: bool) -> None:
-        result, recipe = outcome.result, outcome.result.recipe
-        data = []
-        if denoised and result.denoised is not None:
-            data.append(
-                image_layer_data(result.denoised, look, "denoised", recipe, channel=recipe.channel, limits=outcome.limits)
-            )
-        if registered and result.aligned is not None:
-            data.append(image_layer_data(result.aligned, look, "aligned", recipe, channel=recipe.channel))
-        if registered and outcome.arrows is not None:
-            data.append(
-                arrow_layer_data(outcome.arrows, look, recipe, registration=result.registration, channel=recipe.channel)
-            )
+        result = outcome.result
         try:
+            layers = result_layers(outcome, look, denoised=denoised, registered=registered)
             self._drop_preview()
-            self._add(data)
+            for layer in layers:
+                self._viewer.add_layer(layer)
         except Exception as error:  # noqa: BLE001 - hours of work must not end without a word
             report(error)
             return
@@ -294,13 +284,6 @@ class DenoiseRegisterDock(QWidget):
         self._runner.say(f"{summary(result)}\n⚠ {warning}" if warning else summary(result))
         if warning:
             show_warning(warning)
-
-    def _add(self, data: list[Any]) -> list[Layer]:
-        """Add all layers or, when one cannot be made, none."""
-        layers = [Layer.create(*each) for each in data]
-        for layer in layers:
-            self._viewer.add_layer(layer)
-        return layers
 
     def _drop_preview(self) -> None:
         if self._preview is not None and self._preview in self._viewer.layers:

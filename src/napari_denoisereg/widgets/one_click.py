@@ -1,0 +1,185 @@
+"""Two clicks to a result: *Layers > Filter > Denoise (fast)* and *Layers > Register > Align time-lapse (fast)*.
+
+The command works on the selected layer (or the only one that can be worked on) with the recipe *fast* and its axes as detected;
+a small dock shows how far it is, with Pause and Cancel. Results are those of the dock *Denoise and register*.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+from napari.utils.notifications import show_error, show_warning
+from napari.viewer import Viewer
+from qtpy.QtCore import QSize
+from qtpy.QtWidgets import QVBoxLayout
+
+from napari_denoisereg.widgets.closing import ClosingWidget
+from napari_denoisereg.widgets.denoise_register_job import Outcome, doubts, run_recipe, summary, without_parts
+from napari_denoisereg.widgets.layers import METADATA_KEY, Look, detect_axes, stack_from
+from napari_denoisereg.widgets.result_layers import result_layers
+from napari_denoisereg.widgets.runner import Runner, report
+
+if TYPE_CHECKING:
+    from napari_denoisereg.stack import Stack
+    from napari_denoisereg.steps import Steps
+
+RECIPE, DOCK = "fast", "Fast results"
+DENOISE, ALIGN = "Denoise (fast)", "Align time-lapse (fast)"
+NO_LAYER = "Nothing to work on: open a time-lapse or a stack of sections, select it in the layer list, and try again."
+SEVERAL = "Several layers could be meant: select one movie in the layer list, and try again."
+
+
+class OneClickDock(ClosingWidget):
+    """What goes on, with Pause and Cancel.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Gets the results.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._runner = Runner()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 4, 8, 8)
+        layout.addWidget(self._runner)
+        self.setMinimumWidth(260)
+
+    @property
+    def runner(self) -> Runner:
+        """What runs the work."""
+        return self._runner
+
+    def run(self, layer: Image, *, denoise: bool) -> None:
+        """Denoise or align a layer; what is wrong with it is said at once.
+
+        Parameters
+        ----------
+        layer : Image
+            A movie or a stack of sections.
+        denoise : bool
+            Denoise it; else align it.
+        """
+        if self._runner.is_running:
+            show_warning("One job at a time: wait for the present one or cancel it.")
+            return
+        try:
+            stack = stack_from(layer)
+            if stack.n_frames < 2:
+                raise ValueError(f"{layer.name!r} has only one frame along {stack.frame_axis!r}; open the whole movie.")
+        except (TypeError, ValueError) as error:
+            report(error)
+            self._runner.say(str(error))
+            return
+        look = Look.of(layer, detect_axes(layer))
+        title = f"{DENOISE if denoise else ALIGN}: {layer.name}"
+        self._runner.start(job(stack, denoise=denoise), title, lambda outcome: self._show(outcome, look, denoise))
+
+    def _show(self, outcome: Outcome, look: Look, denoise: bool) -> None:
+        try:
+            layers = result_layers(outcome, look, denoised=denoise, registered=not denoise)
+        except Exception as error:  # noqa: BLE001 - work must not end without a word
+            report(error)
+            return
+        for layer in layers:
+            self._viewer.add_layer(layer)
+        warning = doubts(outcome.result)
+        self._runner.say(f"{summary(outcome.result)}\n⚠ {warning}" if warning else summary(outcome.result))
+        if warning:
+            show_warning(warning)
+
+    def close_down(self) -> None:
+        """Stop work."""
+        self._runner.close_down()
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Size that napari gives the dock at first."""
+        return QSize(420, 90)
+
+
+def denoise_fast(viewer: Viewer) -> None:
+    """Command *Denoise (fast)*.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Given by napari.
+    """
+    _start(viewer, denoise=True)
+
+
+def align_fast(viewer: Viewer) -> None:
+    """Command *Align time-lapse (fast)*.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Given by napari.
+    """
+    _start(viewer, denoise=False)
+
+
+def job(stack: Stack, *, denoise: bool) -> Steps[Outcome]:
+    """The work.
+
+    Parameters
+    ----------
+    stack : Stack
+        What to work on.
+    denoise : bool
+        Denoise it; else align it (on denoised frames, which are not shown).
+
+    Returns
+    -------
+    Steps of Outcome
+        Ready to be shown.
+    """
+    from napari_denoisereg.pipeline import presets
+
+    recipe = presets()[RECIPE]
+    # Aligning looks at denoised frames, so that only the registration is taken away.
+    wanted = without_parts(recipe, denoise=True, register=False) if denoise else recipe
+    return (yield from run_recipe(wanted, stack, "auto"))
+
+
+def meant(viewer: Any) -> Image | None:
+    """The layer that a command is about: the selected one, or the only one that it can be.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose.
+
+    Returns
+    -------
+    Image or None
+        None where none or several can be meant.
+    """
+    active = viewer.layers.selection.active
+    if active is not None:
+        return active if isinstance(active, Image) else None
+    own = [layer for layer in viewer.layers if isinstance(layer, Image) and METADATA_KEY not in layer.metadata]
+    return own[0] if len(own) == 1 else None
+
+
+def _start(viewer: Viewer, *, denoise: bool) -> None:
+    layer = meant(viewer)
+    if layer is None:
+        images = [each for each in viewer.layers if isinstance(each, Image)]
+        show_error(SEVERAL if len(images) > 1 else NO_LAYER)
+        return
+    _dock(viewer).run(layer, denoise=denoise)
+
+
+def _dock(viewer: Viewer) -> OneClickDock:
+    """The dock of this viewer, made when there is none."""
+    there = viewer.window.dock_widgets.get(DOCK)
+    if isinstance(there, OneClickDock):
+        there.parentWidget().show()
+        return there
+    dock = OneClickDock(viewer)
+    viewer.window.add_dock_widget(dock, name=DOCK, area="right", tabify=False)
+    return dock
