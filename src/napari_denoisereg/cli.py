@@ -4,7 +4,7 @@ Every command is a small dataclass; the methods' settings are their own fields (
 """
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
@@ -16,6 +16,7 @@ from rich.text import Text
 
 import napari_denoisereg as dr
 from napari_denoisereg import io, pipeline, results
+from napari_denoisereg.arguments import WORDS, choice
 from napari_denoisereg.checks import inspect
 from napari_denoisereg.console import Teller, with_bar
 from napari_denoisereg.denoise import Denoiser
@@ -32,18 +33,9 @@ Place = tyro.conf.Positional[Path]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 DEMO_FILES = ("displacement_last_frame.zarr", "error.html", "keypoints.csv", "nucleus.ome.tif", "overview.png", "result.zarr")
 
-
-def _choice(members: Iterable[type[Method]]) -> Any:
-    """A union of sub-commands, one per method."""
-    commands = [
-        Annotated[each, tyro.conf.subcommand(name=each.kind, description=(each.__doc__ or "").strip())] for each in members
-    ]
-    return Union[tuple(commands)]  # noqa: UP007 - made at run time
-
-
 METHODS: tuple[type[Denoiser] | type[Registrar], ...] = (*Denoiser.members().values(), *Registrar.members().values())
-DenoiserChoice: Any = _choice(each for each in METHODS if issubclass(each, Denoiser))
-RegistrarChoice: Any = _choice(each for each in METHODS if issubclass(each, Registrar))
+DenoiserChoice: Any = choice(each for each in METHODS if issubclass(each, Denoiser))
+RegistrarChoice: Any = choice(each for each in METHODS if issubclass(each, Registrar))
 
 
 @dataclass(kw_only=True)
@@ -285,7 +277,7 @@ class Demo:
 class Methods:
     """List the methods."""
 
-    family: Literal["all", "denoiser", "registrar", "series", "similarity"] = field(default="all")
+    family: Literal["all", "denoiser", "registrar", "series", "similarity", "regularity"] = field(default="all")
     """Which of them."""
 
     def execute(self, console: Teller) -> None:
@@ -333,6 +325,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             description="Denoise and register microscopy time-lapses and section stacks.",
             args=None if arguments is None else list(arguments),
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+            registry=WORDS,
         )
         command.execute(console)
     except ValidationError as error:
