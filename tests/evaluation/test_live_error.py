@@ -53,6 +53,7 @@ def assert_equals_full_evaluation(live: LiveError, given_mappings: list | None) 
     table = {row["frame"]: row for row in full.table("frame")}
     people = {(row["annotator"], row["frame"]): row for row in full.table("annotator", "frame")}
     for side in ("before", "after"):
+        np.testing.assert_allclose(live.overall(side), full.table()[0][f"{side}_mean"], rtol=1e-12)
         curves = live.curves(side)
         for line, frame in enumerate(curves.frames.tolist()):
             expected = table.get(frame, {f"{side}_mean": np.nan, f"{side}_median": np.nan})

@@ -95,6 +95,16 @@ class LiveError:
         """Whether there is an `after`."""
         return self._mappings is not None
 
+    def n_keypoints(self, rows: Flags) -> int:
+        """Return how many keypoints the marks chosen by a mask `rows` are of."""
+        return len(np.unique(self._column[rows]))
+
+    def overall(self, side: Side) -> float:
+        """Return the mean error of all marks that count, annotators weighing the same; NaN where there is none."""
+        grid = self._grid[side]
+        means = [_means(grid[:, start:stop].reshape(1, -1)) for start, stop in pairwise(self._blocks)]
+        return float(_means(np.column_stack(means))[0]) if means else float("nan")
+
     def points(self) -> Keypoints:
         """Return the marks where they are now."""
         points = self._points
@@ -260,7 +270,7 @@ class SteeredError(LiveError):
         included: ArrayLike | None = None,
         fixed_frame: int = 0,
     ) -> None:
-        self._model = model
+        self.model: FitModel = model
         self.check: Flags = np.zeros(len(points), bool) if check is None else np.array(check, bool)
         self.in_sample: Floats = np.full(len(points), np.nan)
         self._fits: dict[int, tuple[PointFit, Ints] | None] = {}
@@ -312,7 +322,7 @@ class SteeredError(LiveError):
         steering = rows[~self.check[rows] & self.counts[rows]]
         if not PointFit.is_possible(self.position[steering]):
             return None
-        return PointFit(self.position[steering], self._model), steering
+        return PointFit(self.position[steering], self.model), steering
 
 
 def _means(values: Floats) -> Floats:
