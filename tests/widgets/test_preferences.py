@@ -1,0 +1,94 @@
+"""Settings that outlive a session."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from npe2 import PluginManifest
+
+import napari_denoisereg
+from napari_denoisereg.widgets import preferences as module
+from napari_denoisereg.widgets.preferences import (
+    Preferences,
+    apply_preferences,
+    first_choice,
+    limit_threads,
+    preferences,
+    recall,
+    remember,
+)
+
+MANIFEST = Path(napari_denoisereg.__file__).with_name("napari.yaml")
+
+
+def test_page_of_napari_has_the_same_settings_and_defaults() -> None:
+    work = PluginManifest.from_file(MANIFEST).contributions.configurations["work"]
+    assert {name: entry.default for name, entry in work.properties.items()} == vars(Preferences())
+    assert all(entry.description.endswith(".") for entry in work.properties.values())
+
+
+def test_preferences_are_read_from_napari(plugin_settings: Any, npe2pm: Any) -> None:
+    from napari.settings import get_plugin_settings
+
+    assert preferences() == Preferences()  # the plugin is not there
+    npe2pm.register(PluginManifest.from_file(MANIFEST))
+    page = get_plugin_settings("napari-denoisereg")
+    page.work.recipe = "balanced"
+    page.work.threads = 3
+    page.work.memory = 2.5
+    assert preferences() == Preferences(recipe="balanced", threads=3, memory=2.5)
+
+
+def test_older_napari_has_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("napari.settings.get_plugin_settings")
+    assert preferences() == Preferences()
+
+
+def test_engine_is_told_but_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DENOISEREG_MODELS", "DENOISEREG_MEMORY"):
+        monkeypatch.setenv(name, "")  # so that it is restored
+        monkeypatch.delenv(name)
+    apply_preferences(Preferences())
+    assert "DENOISEREG_MODELS" not in os.environ
+    apply_preferences(Preferences(models="~/models", memory=2.0))
+    assert os.environ["DENOISEREG_MODELS"] == str(Path.home() / "models")
+    apply_preferences(Preferences(memory=3.0))
+    assert os.environ["DENOISEREG_MEMORY"] == "2000000000"
+
+
+def test_threads_are_limited() -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        limit_threads(1)
+        assert torch.get_num_threads() == 1
+        limit_threads(0)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_memories_come_back() -> None:
+    assert recall("a/b") is None
+    assert recall("a/b", 3) == 3
+    for value in ("text", 2.5, ["tyx", {"deep": [1, 2]}], None, True):
+        remember("a/b", value)
+        assert recall("a/b", "other") == value
+
+
+def test_a_broken_memory_is_no_memory() -> None:
+    remember("a/b", "text")
+    module._store().setValue("a/b", "{broken")
+    assert recall("a/b", "default") == "default"
+
+
+def test_docks_begin_with_what_is_preferred_then_used_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered = ("fast", "balanced", "best")
+    assert first_choice("recipe", offered, "fast") == "fast"
+    remember("last/recipe", "best")
+    assert first_choice("recipe", offered, "fast") == "best"
+    monkeypatch.setattr(module, "preferences", lambda: Preferences(recipe="balanced", device="cuda"))
+    assert first_choice("recipe", offered, "fast") == "balanced"
+    assert first_choice("device", ("auto", "cpu"), "auto") == "auto"  # the card is gone
