@@ -136,7 +136,8 @@ def _on_lattice(transform: Transform, grid: Grid, steps: tuple[int, ...], unit: 
     quality = deformation_quality(field, coarse)
     words = f"moved by {quality.mean_length:.3g} {unit} on average, at most {quality.largest_length:.3g} {unit}. "
     word = "Volume" if grid.ndim == 3 else "Area"
-    words += f"{word} changes by {100 * (quality.smallest - 1):+.2g} to {100 * (quality.largest - 1):+.2g} %. "
+    low, high = (f"{100 * (ratio - 1):+.2g}" for ratio in (quality.smallest, quality.largest))
+    words += f"{word} changes by {low} %. " if low == high else f"{word} changes by {low} to {high} %. "
     folded = 100 * quality.folded
     words += f"⚠ Folds over itself in {folded:.2g} % of the frame, which no specimen does." if folded > 0 else "No folds."
     if max(steps) > 1:

@@ -182,7 +182,7 @@ class NoiseView(View):
             self._stage.drop("residual")
             return
         if self._stage.layer("residual") is None:
-            self._stage.hide_images()
+            self._stage.hide_others(images=True)
         reach = max(3 * self._latest.figures.spread, 1e-12)
         look = {"name": "Residual (noisy − denoised)", "colormap": "gray", "contrast_limits": (-reach, reach)}
         self._stage.show_image("residual", self._latest.residual, self._results, **look)

@@ -172,7 +172,7 @@ class OverlayView(View):
         if self._results is None or self._pair is None:
             return
         if not len(self._stage):
-            self._stage.hide_images()
+            self._stage.hide_others(images=True)
         mode, (first, second) = self._mode.currentData(), self._pair.names
         drawings = {OVERLAY: self._draw_overlay, CHECKERBOARD: self._draw_board, SWIPE: self._draw_swipe}
         drawings.get(mode, self._draw_flicker)(self._results, self._pair)

@@ -24,12 +24,12 @@ FIRST_ALIGNED, FIRST_RECORDED = "first, aligned", "first, recorded"
 PREVIOUS_ALIGNED, PREVIOUS_RECORDED = "previous, aligned", "previous, recorded"
 BEFORE_AFTER, NOISY_DENOISED = "before and after", "noisy and denoised"
 TITLES = {
-    FIRST_ALIGNED: "First frame and this one, aligned",
-    FIRST_RECORDED: "First frame and this one, as recorded",
-    PREVIOUS_ALIGNED: "Previous frame and this one, aligned",
-    PREVIOUS_RECORDED: "Previous frame and this one, as recorded",
-    BEFORE_AFTER: "This frame before and after alignment",
-    NOISY_DENOISED: "This frame noisy and denoised",
+    FIRST_ALIGNED: "Aligned: with first frame",
+    FIRST_RECORDED: "Recorded: with first frame",
+    PREVIOUS_ALIGNED: "Aligned: with previous",
+    PREVIOUS_RECORDED: "Recorded: with previous",
+    BEFORE_AFTER: "Before and after",
+    NOISY_DENOISED: "Noisy and denoised",
 }
 MOST_LOOKED_AT = 2**18  # pixels that contrast is judged by
 

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 BEFORE, AFTER, LOOK_HERE = "#d55e00", "#3a93d8", "#e69f00"
 MORE_COLOURS = ("#3a93d8", "#d55e00", "#009e73")
 FEW = 60  # frames whose points are drawn
-HEIGHT = 150  # px
+HEIGHT = 160  # px
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,10 +62,9 @@ class Plot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         item.hideButtons()
         item.setMouseEnabled(x=False, y=False)
         item.setClipToView(True)
-        self._legend = item.addLegend(offset=(-4, 2), labelTextSize="8pt", verSpacing=-6)
-        self.setMinimumHeight(HEIGHT)
+        self.setFixedHeight(HEIGHT)
         self.setMinimumWidth(120)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.set_theme("dark")
 
     def set_names(self, across: str, upward: str) -> None:
@@ -84,7 +83,6 @@ class Plot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             axis.setPen(ink)
             axis.setTextPen(ink)
         self.set_names(*self._names)
-        self._legend.setLabelTextColor(ink)
 
     def show_lines(self, across: np.ndarray[Any, Any], lines: Sequence[Line]) -> None:
         """Draw lines instead of those there are.
@@ -105,6 +103,9 @@ class Plot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             pen = pg.mkPen(line.colour, width=2, style=style)
             more = dots if len(across) <= FEW else {}
             self.plot(across, np.asarray(line.values, float), pen=pen, name=line.name, connect="finite", **more)
+        # Above the plot, where it covers nothing.
+        legend = [f'<span style="color:{line.colour}">{"▪ ▪" if line.is_dashed else "●—"} {line.name}</span>' for line in lines]
+        item.setTitle(" &nbsp; ".join(legend) if any(line.name for line in lines) else None, size="9pt")
         item.enableAutoRange()
 
     def wheelEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
@@ -178,7 +179,6 @@ class KymographPlot(FramePlot):
         self._image = pg.ImageItem(axisOrder="col-major")
         self._image.setZValue(-10)
         self.addItem(self._image)
-        self.setMinimumHeight(HEIGHT - 20)
 
     def show_kymograph(self, table: np.ndarray[Any, Any], times: np.ndarray[Any, Any], length: float) -> None:
         """Draw a kymograph.

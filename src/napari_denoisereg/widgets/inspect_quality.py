@@ -87,8 +87,6 @@ class FigureList(QTableView):
         self._sorted.setSourceModel(self._model)
         self._sorted.setSortRole(Role.UserRole)
         self.setModel(self._sorted)
-        self.setSortingEnabled(True)
-        self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setTabKeyNavigation(False)
@@ -100,6 +98,8 @@ class FigureList(QTableView):
         heads.setSectionsClickable(True)
         heads.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.setHorizontalHeader(heads)
+        self.setSortingEnabled(True)
+        self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
         self.setToolTip("Click a row, or use the arrow keys, to go to its frame; click a head to sort by it.")
 
     def set_figures(self, figures: FrameFigures | None) -> None:

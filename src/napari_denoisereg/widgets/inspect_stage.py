@@ -97,10 +97,15 @@ class Stage:
             self._active = self._viewer.layers.selection.active
         self._viewer.layers.selection.active = self._layers[key]
 
-    def hide_images(self) -> None:
-        """Hide the user's images; they come back with `clear`, unless the user shows or hides them meanwhile."""
+    def hide_others(self, *, images: bool) -> None:
+        """Hide the arrows of results and, where wanted, the user's images.
+
+        They come back with `clear`, unless the user shows or hides them meanwhile.
+        """
         for layer in self._viewer.layers:
-            if isinstance(layer, Image) and layer.visible and VIEW_KEY not in record_of(layer):
+            record = record_of(layer)
+            is_in_the_way = "registration" in record or (images and isinstance(layer, Image))
+            if is_in_the_way and layer.visible and VIEW_KEY not in record:
                 layer.visible = False
                 layer.events.visible.connect(self._on_visible)
                 self._hidden.append(layer)

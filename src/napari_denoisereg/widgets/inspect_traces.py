@@ -176,12 +176,12 @@ class TracesView(View):
         self._scale.set_names(name, "Scale (%)")
         self._scale.show_frames(times, [Line("", 100 * traces.scale, MORE_COLOURS[0])])
         longest = np.nanmax(np.linalg.norm(traces.shift, axis=1), initial=0.0)
-        misfit = np.nanmax(traces.misfit, initial=0.0)
+        misfit, tiny = np.nanmax(traces.misfit, initial=0.0), 1e-3 * min(results.noisy.grid.spacing)
         self._words.setText(
             f"Against the first frame: shift up to {longest:.3g} {results.unit}, "
             f"rotation up to {np.nanmax(np.abs(traces.rotation), initial=0.0):.2g}°, "
             f"scale {100 * np.nanmin(traces.scale, initial=1.0):.3g} to {100 * np.nanmax(traces.scale, initial=1.0):.3g} %. "
-            f"Local motion besides: up to {misfit:.2g} {results.unit} (root mean square)."
+            + (f"Local motion besides: up to {misfit:.2g} {results.unit} (root mean square)." if misfit > tiny else "")
         )
         self.follow()
 
