@@ -48,6 +48,10 @@ class RecipeTask:
     """Result to write (.zarr): aligned, transforms, and denoised where the recipe does that."""
     axes: str | None = None
     """What the dimensions are, e.g. tyx; by default what the file says."""
+    spacing: tuple[float, ...] = ()
+    """Distance of voxels along each axis; by default what the file says."""
+    units: tuple[str, ...] = ()
+    """Unit of each axis, e.g. second micrometer micrometer; by default what the file says."""
     device: Device = "auto"
     """Where to compute."""
     model: tuple[Path, ...] = ()
@@ -65,7 +69,7 @@ class Run(RecipeTask):
     """Denoise and register a movie by a recipe; transforms are found on the denoised movie and applied to the raw one."""
 
     recipe: str = "balanced"
-    """fast, balanced, best, or a JSON file."""
+    """fast, balanced, best, the name of a saved recipe, or a JSON file or text."""
 
     def execute(self, console: Teller) -> None:
         """Do it."""
@@ -345,7 +349,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _execute(recipe: pipeline.Pipeline, command: RecipeTask, console: Teller) -> None:
     """Read, check the outputs, run a recipe, keep its models and write its result."""
     io.check_suffix(command.target, (".zarr",))
-    stack = io.read(command.source, axes=command.axes)
+    stack = io.read(command.source, axes=command.axes, spacing=command.spacing, units=command.units)
     io.check_writable(command.target, results.expected_bytes(stack), overwrite=command.overwrite)
     if command.save_models is not None:
         _check_models(recipe, command.save_models, command)

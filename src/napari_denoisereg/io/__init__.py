@@ -5,6 +5,7 @@ changes a file. Images are lazy both ways: one frame at a time.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from napari_denoisereg.io import ome_zarr, tiff
 from napari_denoisereg.io.atomic import check_writable, replacing
 from napari_denoisereg.io.keypoints import read_keypoints, write_keypoints
 from napari_denoisereg.io.transforms import read_transforms, write_transforms
+from napari_denoisereg.io.units import canonical
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps, finish
 
@@ -31,7 +33,14 @@ __all__ = [
 ]
 
 
-def read(path: str | Path, *, axes: str | None = None, name: str | None = None) -> Stack:
+def read(
+    path: str | Path,
+    *,
+    axes: str | None = None,
+    name: str | None = None,
+    spacing: Sequence[float] = (),
+    units: Sequence[str] = (),
+) -> Stack:
     """Read a stack lazily.
 
     Parameters
@@ -42,6 +51,10 @@ def read(path: str | Path, *, axes: str | None = None, name: str | None = None) 
         What the dimensions are, e.g. ``"tyx"``; by default what the file says.
     name : str, optional
         Name of the stack, the file's by default.
+    spacing : sequence of float
+        Distance of voxels along each axis, by default what the file says.
+    units : sequence of str
+        Unit of each axis, by default what the file says.
 
     Returns
     -------
@@ -56,10 +69,15 @@ def read(path: str | Path, *, axes: str | None = None, name: str | None = None) 
         For other formats, colour images, damaged files, and axes that do not fit.
     """
     if tiff.is_tiff(path):
-        return tiff.read(path, axes=axes, name=name)
-    if _is_zarr(path):
-        return ome_zarr.read(path, axes=axes, name=name)
-    raise ValueError(f"Expected a .tif, .tiff or .zarr to read, got {path}; export it to one of these, e.g. with Fiji.")
+        stack = tiff.read(path, axes=axes, name=name)
+    elif _is_zarr(path):
+        stack = ome_zarr.read(path, axes=axes, name=name)
+    else:
+        raise ValueError(f"Expected a .tif, .tiff or .zarr to read, got {path}; export it to one of these, e.g. with Fiji.")
+    if not spacing and not units:
+        return stack
+    # An origin in other units would put the stack somewhere else.
+    return replace(stack, spacing=tuple(spacing) or stack.spacing, units=tuple(map(canonical, units)) or stack.units, origin=())
 
 
 def check_suffix(path: str | Path, suffixes: Sequence[str] = WRITTEN) -> None:

@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_denoisereg.saved_recipes import PRESETS
 from napari_denoisereg.widgets.denoise_register_job import (
     Engine,
     Outcome,
@@ -41,7 +42,9 @@ from napari_denoisereg.widgets.layers import (
     Look,
     frame_layer_data,
 )
+from napari_denoisereg.widgets.recipe_actions import RecipeActions
 from napari_denoisereg.widgets.recipe_form import RecipeForm
+from napari_denoisereg.widgets.recipe_text import Job
 from napari_denoisereg.widgets.result_layers import result_layers
 from napari_denoisereg.widgets.runner import Runner, report
 from napari_denoisereg.widgets.section import Section
@@ -92,6 +95,8 @@ class DenoiseRegisterDock(QWidget):
         self._recipes = QComboBox()
         calm(self._recipes)
         self._recipes.setToolTip("How much time to spend. Each recipe is a set of methods and settings, shown under Advanced.")
+        self._save = QPushButton("Save…")
+        self._save.setToolTip("Keep these settings under a name, to choose them again.")
         self._about = wrapped_label()
         self._denoise = QCheckBox("Denoise")
         self._denoise.setToolTip("Make a movie without noise: layer [denoised].")
@@ -107,6 +112,7 @@ class DenoiseRegisterDock(QWidget):
         self._show_frame = QPushButton("Preview this frame")
         self._run = QPushButton("Run")
         self._runner = Runner()
+        self._actions = RecipeActions(self._runner, self._job)
 
     def _lay_out(self) -> None:
         page = QWidget()
@@ -115,7 +121,10 @@ class DenoiseRegisterDock(QWidget):
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         rows.addRow(self._source)
         rows.addRow(_line())
-        rows.addRow(row_label("Recipe"), self._recipes)
+        recipe = QHBoxLayout()
+        recipe.addWidget(self._recipes, 1)
+        recipe.addWidget(self._save)
+        rows.addRow(row_label("Recipe"), recipe)
         rows.addRow(self._about)
         parts = QHBoxLayout()
         parts.addWidget(self._denoise)
@@ -124,6 +133,7 @@ class DenoiseRegisterDock(QWidget):
         rows.addRow(parts)
         rows.addRow(row_label("Device"), self._device)
         rows.addRow(self._advanced)
+        rows.addRow(self._actions)
         area = QScrollArea()
         area.setWidget(page)
         area.setWidgetResizable(True)
@@ -148,6 +158,8 @@ class DenoiseRegisterDock(QWidget):
         self._register.toggled.connect(self._on_parts_changed)
         self._advanced.toggled.connect(self._on_advanced_toggled)
         self._show_frame.clicked.connect(self._on_preview)
+        self._save.clicked.connect(lambda: self._actions.save(self.value()))
+        self._actions.saved.connect(self._on_saved)
         self._run.clicked.connect(self._on_run)
         self._runner.started.connect(self._refresh_buttons)
         self._runner.finished.connect(self._refresh_buttons)
@@ -201,7 +213,7 @@ class DenoiseRegisterDock(QWidget):
     def _on_engine(self, engine: Engine) -> None:
         self._engine = engine
         for name in engine.presets:
-            self._recipes.addItem(name.capitalize(), name)
+            self._recipes.addItem(name.capitalize() if name in PRESETS else name, name)
         self._recipes.addItem("Custom", CUSTOM)
         for name in engine.devices:
             self._device.addItem(DEVICE_NAMES.get(name, name), name)
@@ -216,6 +228,13 @@ class DenoiseRegisterDock(QWidget):
             return
         self._about.setText(ABOUT_CUSTOM)
         self._advanced.expand(animate=False)
+
+    def _on_saved(self, recipe: Pipeline) -> None:
+        assert self._engine is not None
+        self._engine.presets[recipe.name] = recipe
+        if self._recipes.findData(recipe.name) < 0:
+            self._recipes.insertItem(self._recipes.count() - 1, recipe.name, recipe.name)  # custom stays the last
+        self.set_value(recipe)
 
     def _on_parts_changed(self, _: bool = False) -> None:
         if self._form is not None:
@@ -261,6 +280,13 @@ class DenoiseRegisterDock(QWidget):
         steps = run_recipe(self.value(), stack, str(self._device.currentData()))
         self._runner.start(steps, f"Denoise and register {look.name}", show)
 
+    def _job(self) -> Job | None:
+        """What *Run* would do now."""
+        stack, layer = self._source.stack(), self._source.chooser.layer()
+        if stack is None or layer is None:
+            return None
+        return Job.of(self.value(), stack, layer, str(self._device.currentData()))
+
     # ------------------------------------------------------------------------------------------ results
     def _show_preview(self, frame: np.ndarray[Any, Any], look: Look, recipe: Pipeline, number: int) -> None:
         data = frame_layer_data(frame, look, "preview", recipe, number=number, channel=recipe.channel)
@@ -302,6 +328,8 @@ class DenoiseRegisterDock(QWidget):
         has_preview = recipe is not None and recipe.first_denoiser is not None
         self._run.setEnabled(is_ready)
         self._run.setToolTip(problem or ABOUT_RUN)
+        self._save.setEnabled(recipe is not None)
+        self._actions.setEnabled(is_ready)
         self._show_frame.setEnabled(is_ready and has_preview)
         self._show_frame.setToolTip(problem or (ABOUT_PREVIEW if has_preview or recipe is None else NOTHING_TO_PREVIEW))
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_denoisereg import saved_recipes
 from napari_denoisereg.steps import Progress, Steps, portion
 from napari_denoisereg.widgets.arrows import Arrows, arrows_of
 from napari_denoisereg.widgets.layers import contrast
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_denoisereg.model import Model
     from napari_denoisereg.pipeline import Pipeline, Result
     from napari_denoisereg.stack import Stack
 
@@ -75,7 +80,20 @@ def load_engine() -> Steps[Engine]:
     there = ["auto", "cpu"]
     there += ["cuda"] if torch.cuda.is_available() else []
     there += ["mps"] if torch.backends.mps.is_available() else []
-    return Engine(presets(), tuple(there))
+    return Engine({**presets(), **_saved()}, tuple(there))
+
+
+def _saved() -> dict[str, Pipeline]:
+    """The user's own recipes; one that cannot be read is told and left out."""
+    from napari_denoisereg.pipeline import load_recipe
+
+    found = {}
+    for name in saved_recipes.names():
+        try:
+            found[name] = load_recipe(name)
+        except (OSError, ValueError) as error:
+            warnings.warn(f"The saved recipe {name!r} cannot be used: {error}", UserWarning, stacklevel=2)
+    return found
 
 
 def without_parts(recipe: Pipeline, *, denoise: bool, register: bool) -> Pipeline:
@@ -129,7 +147,7 @@ def denoises(recipe: Pipeline) -> bool:
     return recipe.denoise is not None or any(registrar.is_denoiser for registrar in recipe.registrars)
 
 
-def run_recipe(recipe: Pipeline, stack: Stack, device: str) -> Steps[Outcome]:
+def run_recipe(recipe: Pipeline, stack: Stack, device: str, models: Sequence[Model] = ()) -> Steps[Outcome]:
     """Run a recipe and prepare its layers.
 
     Parameters
@@ -140,13 +158,15 @@ def run_recipe(recipe: Pipeline, stack: Stack, device: str) -> Steps[Outcome]:
         To what.
     device : str
         Where to compute.
+    models : sequence of Model
+        Trained ones to use instead of training.
 
     Returns
     -------
     Steps of Outcome
         Long work.
     """
-    result = yield from portion(recipe.run(stack, device=device), 0.0, 0.97)
+    result = yield from portion(recipe.run(stack, device=device, models=models), 0.0, 0.97)
     arrows = None
     if result.registration is not None:
         arrows = yield from portion(arrows_of(result.registration), 0.97, 0.99)

@@ -178,7 +178,9 @@ def _dock(viewer: Viewer) -> OneClickDock:
     """The dock of this viewer, made when there is none."""
     there = viewer.window.dock_widgets.get(DOCK)
     if isinstance(there, OneClickDock):
-        there.parentWidget().show()
+        holder = there.parentWidget()
+        if holder is not None:
+            holder.show()
         return there
     dock = OneClickDock(viewer)
     viewer.window.add_dock_widget(dock, name=DOCK, area="right", tabify=False)
