@@ -306,6 +306,21 @@ class FramePool:
         frames = around(spot.frame, self._stacks[spot.stack].n_frames, reach)
         return torch.stack([spot.block(self._filled(self._read((spot.stack, frame)), spot.sides)) for frame in frames])
 
+    def read(self, stack: int, frame: int) -> Tensor:
+        """A whole frame.
+
+        Parameters
+        ----------
+        stack, frame : int
+            Which movie, which of its frames.
+
+        Returns
+        -------
+        Tensor
+            ``(*spatial)``, standardised.
+        """
+        return self._read((stack, frame))
+
     def _spot(self, place: tuple[int, int], size: int, random: np.random.Generator) -> Spot:
         sides = self._sides(size)
         lengths = self._stacks[place[0]].grid.shape

@@ -1,0 +1,147 @@
+"""Optical flow between frames: where what a frame shows is found in other frames.
+
+Estimated by scikit-image's coarse-to-fine iterative Lucas-Kanade (doi:10.1109/ICIP.2005.1529706), at half the resolution
+where frames are large. `Flows` estimates what it is asked for and keeps the latest, so that a training which draws frames at
+random pays only for the pairs it meets, and memory does not grow with the movie.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from skimage.registration import optical_flow_ilk
+from torch import Tensor
+
+from napari_denoisereg.geometry import Displacement, Grid, Identity, PerFrame, Transform, resample, smooth
+from napari_denoisereg.stack import Stack
+from napari_denoisereg.steps import Pace, Progress, Steps
+
+RADIUS = 7
+"""Of the window that the flow is constant in, voxels of the working resolution."""
+LARGE = 64
+"""Axes at least so long are halved."""
+NOISE_FILTER = 2.0
+"""Width of the Gaussian that noisy frames are smoothed with before, voxels; the best practice of all flows measured."""
+
+
+def optical_flow(fixed: Tensor, moving: Tensor) -> Tensor:
+    """Flow from one image to another.
+
+    Parameters
+    ----------
+    fixed, moving : Tensor
+        ``(*spatial)``, same shape.
+
+    Returns
+    -------
+    Tensor
+        ``(D, *spatial)``, voxels, float32, on the CPU: ``moving(x + u(x))`` shows what ``fixed(x)`` does. It is zero along
+        axes of a single voxel.
+    """
+    whole = Grid(tuple(fixed.shape))
+    working = whole.coarser([2 if length >= LARGE else 1 for length in whole.shape])
+    pair = resample(torch.stack([fixed, moving])[None].float().cpu(), whole, working)[0].numpy()
+    axes = [axis for axis, length in enumerate(working.shape) if length > 1]
+    found = optical_flow_ilk(*pair.reshape(2, *(working.shape[axis] for axis in axes)), radius=RADIUS, dtype=np.float32)
+    flow = torch.zeros(len(whole.shape), *working.shape)
+    for axis, values in zip(axes, found, strict=True):
+        flow[axis] = torch.from_numpy(np.ascontiguousarray(values)).reshape(working.shape) * working.spacing[axis]
+    return resample(flow[None], working, whole)[0]
+
+
+class Flows:
+    """Flows between a movie's frames, estimated when asked for.
+
+    Parameters
+    ----------
+    picture : callable
+        Called with the numbers of a movie and of one of its frames; returns ``(*spatial)``, what flows are estimated on.
+    kept : int
+        So many flows stay in memory.
+    """
+
+    def __init__(self, picture: Callable[[int, int], Tensor], kept: int = 128) -> None:
+        self._picture = picture
+        self._size = kept
+        self._kept: dict[tuple[int, int, int], Tensor] = {}
+        self._pictures: dict[tuple[int, int], Tensor] = {}
+
+    def __call__(self, movie: int, fixed: int, others: Sequence[int]) -> Tensor:
+        """Flows from a frame to others.
+
+        Parameters
+        ----------
+        movie, fixed : int
+            Which movie, which frame of it.
+        others : sequence of int
+            Other frames of the same movie.
+
+        Returns
+        -------
+        Tensor
+            ``(len(others), D, *spatial)``, voxels.
+        """
+        return torch.stack([self._flow(movie, fixed, other) for other in others])
+
+    def clear(self) -> None:
+        """Forget all, because the pictures have changed."""
+        self._kept.clear()
+        self._pictures.clear()
+
+    def _flow(self, movie: int, fixed: int, other: int) -> Tensor:
+        key = (movie, fixed, other)
+        if key not in self._kept:
+            _make_room(self._kept, self._size)
+            self._kept[key] = optical_flow(self._look(movie, fixed), self._look(movie, other)).half()
+        return self._kept[key].float()
+
+    def _look(self, movie: int, frame: int) -> Tensor:
+        key = (movie, frame)
+        if key not in self._pictures:
+            _make_room(self._pictures, 16)
+            self._pictures[key] = self._picture(movie, frame)
+        return self._pictures[key]
+
+
+def smoothed(frame: Tensor) -> Tensor:
+    """A noisy frame as flows are estimated on.
+
+    Parameters
+    ----------
+    frame : Tensor
+        ``(*spatial)``.
+
+    Returns
+    -------
+    Tensor
+        Same shape, smoothed by `NOISE_FILTER`.
+    """
+    return smooth(frame[None, None], NOISE_FILTER)[0, 0]
+
+
+def flow_of(stack: Stack) -> Steps[PerFrame]:
+    """Optical flow of a denoised movie, from each frame to the next.
+
+    Parameters
+    ----------
+    stack : Stack
+        Without channel axis. Of a noisy movie the flow is noisy too.
+
+    Returns
+    -------
+    Steps of PerFrame
+        Displacements in world units; the last frame has none after it and an Identity.
+    """
+    pace, grid, found = Pace(), stack.grid, list[Transform]()
+    spacing = torch.tensor(grid.spacing).reshape(-1, *(1,) * grid.ndim)
+    for frame in range(stack.n_frames - 1):
+        fixed, moving = stack.tensor([frame, frame + 1])
+        found.append(Displacement(optical_flow(fixed, moving) * spacing, grid))
+        if pace.is_due(last=frame == stack.n_frames - 2):
+            yield Progress(frame + 1, stack.n_frames - 1, "optical flow")
+    return PerFrame([*found, Identity(grid.ndim)])
+
+
+def _make_room(kept: dict, size: int) -> None:  # type: ignore[type-arg]
+    if len(kept) >= size:
+        del kept[next(iter(kept))]

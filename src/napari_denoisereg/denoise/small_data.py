@@ -1,0 +1,243 @@
+"""Denoising of small data: a video network that follows the motion, trained on a few frames.
+
+Where UMVD (`deep_temporal`) wants a movie that stands still, this network warps the neighbours' features along the optical flow
+before it fuses them, and weighted sampling in time and space keeps it from learning the noise of the few frames there are
+(see `networks.small_data`). Training is recurrent: the loss is the absolute difference to the noisy frame plus the difference
+between denoised neighbours along the flow, ``L = |Î_t - I_t| + (W(Î_{t+1}, F̂) - Î_t)²``, and twice on the way the flow is
+estimated anew from frames denoised by what the network is by then.
+
+The paper refines flows within each step with a flow network; ours are estimated by iterative Lucas-Kanade (`optical_flow`),
+from smoothed noisy frames in the first third of the training and from denoised frames after. `optical_flow.flow_of` gives the
+refined flow of the result.
+
+References
+----------
+Unsupervised Denoising for Multi-Modal Microscopy Imaging for Small Data Scenarios, in: Unsupervised Deep Learning for
+Microscopy Imaging Restoration (talk of N. Li, Clemson University).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_denoisereg import device as devices
+from napari_denoisereg.denoise.denoiser import Denoiser
+from napari_denoisereg.denoise.optical_flow import Flows, smoothed
+from napari_denoisereg.frame_pool import FramePool, Spot, around
+from napari_denoisereg.frames import denoise_frames, standardisation
+from napari_denoisereg.geometry import sample
+from napari_denoisereg.method import setting
+from napari_denoisereg.model import Model
+from napari_denoisereg.networks.blind_spot import Schedule, quick_schedule
+from napari_denoisereg.networks.blind_spot_unet import predict
+from napari_denoisereg.networks.small_data import (
+    GuidedFusionNet,
+    SmallDataNet,
+    initial_weight,
+    joined,
+    sample_neighbours,
+    voxels,
+)
+from napari_denoisereg.stack import Stack
+from napari_denoisereg.steps import Steps, portion
+from napari_denoisereg.training import Budget, Training
+
+ROUNDS = 3
+"""The flow is estimated from noisy frames in the first round and from denoised ones in the others."""
+
+
+class SmallData(Denoiser, kind="small_data"):
+    """Video network that follows the motion, for few frames; trained on the movie itself."""
+
+    title: ClassVar[str] = "Small data (video network with optical flow)"
+    reference: ClassVar[str] = "https://nianyil.people.clemson.edu/"
+    is_trained: ClassVar[bool] = True
+
+    seconds: float = setting(180.0, "Longest training time; whichever budget ends first.", unit="s", gt=0, le=1e6)
+    iterations: int = setting(300_000, "Most training iterations.", ge=1, le=10_000_000)
+    reach: int = setting(2, "Frames on each side that a frame is predicted from.", unit="frames", ge=1, le=10)
+    patch: int = setting(64, "Side of the training patches.", unit="px", ge=16, le=1024, multiple_of=8)
+    batch: int = setting(4, "Patches per iteration.", ge=1, le=256, advanced=True)
+    features: int = setting(16, "Features of each frame.", ge=1, le=128, advanced=True)
+    motion_rate: float = setting(0.5, "η: how much motion lets a frame be seen at first.", unit="1/px", ge=0, advanced=True)
+    power: float = setting(2.0, "L: how quickly frames near the middle lose weight.", gt=0, le=20, advanced=True)
+    sampled: float = setting(0.1, "Share of voxels whose features are a neighbour's.", ge=0, le=0.9, advanced=True)
+    radius: int = setting(2, "Such neighbours are at most so far away.", unit="px", ge=1, le=10, advanced=True)
+    decay: float = setting(1.0, "α: how much near neighbours are preferred.", unit="1/px", ge=0, le=100, advanced=True)
+    learning_rate: float = setting(3e-3, "First step size of Adam.", gt=0, le=0.1, advanced=True)
+    schedule: Schedule = setting(
+        "quick", "quick: steps fall and normalisation is fixed early, for minutes; paper: neither, for days.", advanced=True
+    )
+    tile: int = setting(512, "Side of the tiles that large frames are denoised in.", unit="px", ge=32, le=8192, advanced=True)
+    every: int = setting(50, "The model is judged after every so many iterations; the best is kept.", ge=1, advanced=True)
+    seed: int = setting(0, "Seed of all random choices.", ge=0, le=2**31 - 1, advanced=True)
+
+    def fit(self, stacks: Sequence[Stack], *, start: Model | None = None, device: torch.device | str = "cpu") -> Steps[Model]:
+        """Train on stacks; see `Denoiser.fit`."""
+        pool = FramePool(stacks, seed=self.seed)
+        network = _network(self, pool.ndim, start).to(device).train()
+        random = devices.generator(self.seed, device)
+        clips = _Clips(pool, stacks, network, self.reach, self.tile)
+        aside = clips.of(pool.hold_out_spots(8, self.patch), clips.noisy_flows)
+        falling = quick_schedule(network.pupil) if self.schedule == "quick" else None
+        spent = [0.0]
+
+        def schedule(share: float) -> float:
+            spent[0] = share
+            return 1.0 if falling is None else falling(share)
+
+        def loss(_: int) -> Tensor:
+            number = min(ROUNDS - 1, int(spent[0] * ROUNDS))
+            if number > int(network.round):
+                network.teach(number)
+                clips.flows.clear()
+            return self._loss(network.pupil, clips, [pool.spot(self.patch) for _ in range(self.batch)], random, 1 - spent[0])
+
+        def validate() -> float:
+            return float(_difference(network.pupil(aside), aside[:, self.reach : self.reach + 1]))
+
+        budget = Budget(self.iterations, self.seconds, self.learning_rate, schedule, self.every)
+        blank = pool.model(self, seed=self.seed)
+        training = Training(network, blank, budget, random=(pool.random, random), start=start)
+        if not training.is_resumed:
+            network.round.zero_()  # the teacher of a finished training stays until the first round is over
+        return (yield from training.run(loss, validate))
+
+    def _loss(
+        self, network: GuidedFusionNet, clips: "_Clips", spots: Sequence[Spot], random: torch.Generator, left: float
+    ) -> Tensor:
+        """``L1 + L2`` on the spots; ``left`` is the share of the training still to come."""
+        neighbours = [clips.neighbour(spot) for spot in spots]
+        image = clips.of([*spots, *neighbours], clips.flows)
+        with devices.autocast(image.device):
+            denoised, beside = self._predicted(network, image, random, left).float().chunk(2)
+        places = torch.stack([clips.way(*pair) for pair in zip(spots, neighbours, strict=True)]).to(image.device)
+        absolute = _difference(denoised, image[: len(spots), self.reach : self.reach + 1])
+        return absolute + (sample(beside, places) - denoised).square().mean()
+
+    def _predicted(self, network: GuidedFusionNet, image: Tensor, random: torch.Generator, left: float) -> Tensor:
+        clip, flows = network.parted(image)
+        magnitude = flows.norm(dim=2).flatten(1).mean(1)
+        features = sample_neighbours(
+            network.sampled(clip, initial_weight(magnitude, self.motion_rate) * left),
+            share=self.sampled,
+            radius=self.radius,
+            decay=self.decay,
+            generator=random,
+        )
+        return network.denoiser(network.fused(features, flows))
+
+    def run(self, stack: Stack, *, model: Model | None = None, device: torch.device | str = "cpu") -> Steps[Stack]:
+        """Denoise a stack; see `Denoiser.run`."""
+        if model is None:
+            model = yield from portion(self.fit([stack], device=device), 0.0, 0.8)
+            return (yield from portion(self._apply(stack, model, device), 0.8, 1.0))
+        model.expect(type(self), stack.grid.ndim)
+        return (yield from self._apply(stack, model, device))
+
+    def _apply(self, stack: Stack, model: Model, device: torch.device | str) -> Steps[Stack]:
+        trained = type(self).coerce(model.method.to_dict())  # the network has the size it was trained with
+        networks = _network(trained, stack.grid.ndim, model).eval()
+        step = {"denoise": trained.to_dict(), "model": dict(model.provenance)}
+        mean, std = standardisation(stack)
+
+        def denoised(network: GuidedFusionNet, flows: Flows) -> Steps[Stack]:
+            def denoise(noisy: Tensor, frames: Sequence[int]) -> Tensor:
+                motion = torch.stack([flows(0, frame, _others(frame, stack.n_frames, trained.reach)) for frame in frames])
+                image = joined((noisy - mean) / std, motion.to(noisy.device))
+                return predict(network.to(noisy.device), image, self.tile) * std + mean
+
+            return denoise_frames(stack, denoise, device=device, batch=1, step=step, reach=trained.reach)
+
+        flows = Flows(lambda _, frame: smoothed((stack.tensor([frame])[0] - mean) / std))
+        if not bool(networks.taught):
+            return (yield from denoised(networks.pupil, flows))
+        first = yield from portion(denoised(networks.teacher, flows), 0.0, 0.5)
+        better = Flows(lambda _, frame: (first.tensor([frame])[0] - mean) / std)
+        return (yield from portion(denoised(networks.pupil, better), 0.5, 1.0))
+
+
+class _Clips:
+    """Spots of the movies with the flows between their frames.
+
+    Parameters
+    ----------
+    pool : FramePool
+        Of the stacks.
+    stacks : sequence of Stack
+        The movies.
+    network : SmallDataNet
+        Its teacher, once taught, denoises what flows are estimated on.
+    reach, tile : int
+        See `SmallData`.
+    """
+
+    def __init__(self, pool: FramePool, stacks: Sequence[Stack], network: SmallDataNet, reach: int, tile: int) -> None:
+        self._pool, self._network, self._reach, self._tile = pool, network, reach, tile
+        self._lengths = [stack.n_frames for stack in stacks]
+        self._device = network.taught.device
+        self.noisy_flows = Flows(lambda movie, frame: smoothed(pool.read(movie, frame)))
+        self._clean_flows = Flows(self._denoised)
+
+    @property
+    def flows(self) -> Flows:
+        """The best there are by now."""
+        return self._clean_flows if bool(self._network.taught) else self.noisy_flows
+
+    def of(self, spots: Sequence[Spot], flows: Flows) -> Tensor:
+        """What the network is given: ``(len(spots), N + (N - 1) * D, *patch)``, on its device."""
+        clips = torch.stack([self._pool.clip(spot, self._reach) for spot in spots])
+        motion = [flows(spot.stack, spot.frame, self._others(spot.stack, spot.frame)) for spot in spots]
+        return joined(clips, torch.stack([_cut(each, spot) for each, spot in zip(motion, spots, strict=True)])).to(self._device)
+
+    def neighbour(self, spot: Spot) -> Spot:
+        """The same place in the next frame, or the one before the last."""
+        after = spot.frame + 1 if spot.frame + 1 < self._lengths[spot.stack] else spot.frame - 1
+        return replace(spot, frame=after)
+
+    def way(self, spot: Spot, other: Spot) -> Tensor:
+        """Where the voxels of a spot are found in another frame's: ``(D, *patch)``, voxels of the patch."""
+        return voxels(spot.sides)[0] + _cut(self.flows(spot.stack, spot.frame, [other.frame]), spot)[0]
+
+    def _others(self, movie: int, frame: int) -> list[int]:
+        return _others(frame, self._lengths[movie], self._reach)
+
+    def _denoised(self, movie: int, frame: int) -> Tensor:
+        clip = torch.stack([self._pool.read(movie, each) for each in around(frame, self._lengths[movie], self._reach)])
+        motion = self.noisy_flows(movie, frame, self._others(movie, frame))
+        image = joined(clip[None], motion[None]).to(self._device)
+        return predict(self._network.teacher, image, self._tile)[0, 0].cpu()
+
+
+def _others(frame: int, n_frames: int, reach: int) -> list[int]:
+    clip = around(frame, n_frames, reach)
+    return clip[:reach] + clip[reach + 1 :]
+
+
+def _cut(flows: Tensor, spot: Spot) -> Tensor:
+    """A spot of flows ``(n, D, *spatial)``; nothing moves beyond frames that are smaller than a patch."""
+    missing = [max(0, side - length) for side, length in zip(spot.sides, flows.shape[2:], strict=True)]
+    return spot.block(F.pad(flows, [count for last in reversed(missing) for count in (0, last)]))
+
+
+def _difference(denoised: Tensor, noisy: Tensor) -> Tensor:
+    """Mean absolute difference where the noisy image is not padding, which is exactly zero."""
+    is_seen = noisy != 0
+    return ((denoised - noisy).abs() * is_seen).sum() / is_seen.sum().clamp(min=1)
+
+
+def _network(method: SmallData, ndim: int, start: Model | None) -> SmallDataNet:
+    with devices.seeded(method.seed):
+        network = SmallDataNet(ndim, method.reach, method.features, method.power)
+    if start is None:
+        return network
+    start.expect(type(method), ndim)
+    sizes = {name: getattr(start.method, name) for name in ("reach", "features", "power")}
+    if any(getattr(method, name) != size for name, size in sizes.items()):
+        raise ValueError(f"The model was trained with {sizes}; go on with the same numbers, or start from scratch.")
+    network.load_state_dict(dict(start.weights))
+    return network
