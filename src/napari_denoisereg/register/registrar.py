@@ -30,6 +30,14 @@ class Registrar(Method, family="registrar"):
     is_groupwise: ClassVar[bool] = False
     """Whether it can look at all frames of a movie at once, so that `align_movie` works."""
 
+    is_sectionwise: ClassVar[bool] = False
+    """Whether its `align_movie` is made for serial sections: every section is compared with its neighbours only."""
+
+    @property
+    def wants_raw(self) -> bool:
+        """Whether it looks at the frames before denoising, where there are denoised ones."""
+        return self.is_denoiser
+
     def fit(
         self,
         stacks: Sequence[Stack],

@@ -109,7 +109,8 @@ class ToPrevious(Series, kind="to_previous"):
 class Combined(Series, kind="combined"):
     """To the previous frame first, then refined on the first frame: keeps track and does not drift.
 
-    Serial sections are only chained: what is in the first section says nothing about the tenth.
+    Serial sections are only chained, or aligned all at once where the registrar is made for them: what is in the first
+    section says nothing about the tenth.
     """
 
     title: ClassVar[str] = "Combined (keeps track, no drift)"
@@ -120,9 +121,10 @@ class Combined(Series, kind="combined"):
 
     def run(self, task: Task) -> Steps[PerFrame]:
         """Register a stack; see `Series.run`."""
-        if task.stack.frame_axis == "z":
+        are_sections = task.stack.frame_axis == "z"
+        if are_sections and not task.registrar.is_sectionwise:
             return (yield from ToPrevious().run(task))
-        if task.registrar.is_groupwise:
+        if are_sections or task.registrar.is_groupwise:
             work = task.registrar.align_movie(task.stack, start=task.start, model=task.model, device=task.device)
             return (yield from work)
         first = task.stack.tensor([0], task.device)
