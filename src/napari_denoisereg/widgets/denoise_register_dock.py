@@ -38,10 +38,14 @@ from napari_denoisereg.widgets.denoise_register_job import (
     without_parts,
 )
 from napari_denoisereg.widgets.editors import calm
+from napari_denoisereg.widgets.estimate import timed
+from napari_denoisereg.widgets.estimate_line import EstimateLine
+from napari_denoisereg.widgets.help_button import help_button
 from napari_denoisereg.widgets.layers import (
     Look,
     frame_layer_data,
 )
+from napari_denoisereg.widgets.preferences import apply_preferences, first_choice, limit_threads, remember
 from napari_denoisereg.widgets.recipe_actions import RecipeActions
 from napari_denoisereg.widgets.recipe_form import RecipeForm
 from napari_denoisereg.widgets.recipe_text import Job
@@ -109,6 +113,7 @@ class DenoiseRegisterDock(QWidget):
         self._advanced_layout = QVBoxLayout(self._advanced_page)
         self._advanced_layout.setContentsMargins(0, 0, 0, 0)
         self._advanced = Section("Advanced", self._advanced_page)
+        self._estimate = EstimateLine()
         self._show_frame = QPushButton("Preview this frame")
         self._run = QPushButton("Run")
         self._runner = Runner()
@@ -130,7 +135,9 @@ class DenoiseRegisterDock(QWidget):
         parts.addWidget(self._denoise)
         parts.addWidget(self._register)
         parts.addStretch(1)
+        parts.addWidget(help_button("tutorials/first-movie"))
         rows.addRow(parts)
+        rows.addRow(self._estimate)
         rows.addRow(row_label("Device"), self._device)
         rows.addRow(self._advanced)
         rows.addRow(self._actions)
@@ -163,6 +170,7 @@ class DenoiseRegisterDock(QWidget):
         self._run.clicked.connect(self._on_run)
         self._runner.started.connect(self._refresh_buttons)
         self._runner.finished.connect(self._refresh_buttons)
+        self._device.activated.connect(self._on_device_chosen)
 
     # ------------------------------------------------------------------------------------------ value
     def value(self) -> Pipeline:
@@ -211,23 +219,31 @@ class DenoiseRegisterDock(QWidget):
 
     # ------------------------------------------------------------------------------------------ slots
     def _on_engine(self, engine: Engine) -> None:
-        self._engine = engine
+        limit_threads(apply_preferences().threads)
+        recipe = first_choice("recipe", engine.presets, FIRST_RECIPE)
         for name in engine.presets:
             self._recipes.addItem(name.capitalize() if name in PRESETS else name, name)
         self._recipes.addItem("Custom", CUSTOM)
         for name in engine.devices:
             self._device.addItem(DEVICE_NAMES.get(name, name), name)
+        self._device.setCurrentIndex(self._device.findData(first_choice("device", engine.devices, engine.devices[0])))
+        self._engine = engine
         self._runner.clear("Ready.")
         self._source.set_ready()
-        self.set_value(engine.presets[FIRST_RECIPE])
+        self.set_value(engine.presets[recipe])
 
     def _on_recipe_chosen(self, _: int) -> None:
         name = self._recipes.currentData()
         if self._engine is not None and name in self._engine.presets:
             self.set_value(self._engine.presets[name])
-            return
-        self._about.setText(ABOUT_CUSTOM)
-        self._advanced.expand(animate=False)
+            remember("last/recipe", name)
+        elif self._engine is not None:
+            self._about.setText(ABOUT_CUSTOM)
+            self._advanced.expand(animate=False)
+
+    def _on_device_chosen(self, _: int) -> None:
+        remember("last/device", self._device.currentData())
+        self._refresh_buttons()
 
     def _on_saved(self, recipe: Pipeline) -> None:
         assert self._engine is not None
@@ -274,11 +290,14 @@ class DenoiseRegisterDock(QWidget):
 
         wanted = {"denoised": self._denoise.isChecked(), "registered": self._register.isChecked()}
 
-        def show(outcome: Outcome) -> None:
-            self._show(outcome, look, **wanted)
+        recipe, device = self.value(), str(self._device.currentData())
 
-        steps = run_recipe(self.value(), stack, str(self._device.currentData()))
-        self._runner.start(steps, f"Denoise and register {look.name}", show)
+        def show(run: tuple[Outcome, float]) -> None:
+            self._show(run[0], look, **wanted)
+            self._estimate.learn(recipe, stack, device, run[1])
+
+        self._estimate.stand_back()
+        self._runner.start(timed(run_recipe(recipe, stack, device)), f"Denoise and register {look.name}", show)
 
     def _job(self) -> Job | None:
         """What *Run* would do now."""
@@ -326,6 +345,8 @@ class DenoiseRegisterDock(QWidget):
             problem = str(error)
         is_ready = recipe is not None and self._source.stack() is not None and not self._runner.is_running
         has_preview = recipe is not None and recipe.first_denoiser is not None
+        if not self._runner.is_running:
+            self._estimate.set_job(recipe, self._source.stack(), str(self._device.currentData()))
         self._run.setEnabled(is_ready)
         self._run.setToolTip(problem or ABOUT_RUN)
         self._save.setEnabled(recipe is not None)
@@ -337,6 +358,7 @@ class DenoiseRegisterDock(QWidget):
     def close_down(self) -> None:
         """Stop work, wait for it a moment, and let go of the viewer."""
         self._runner.close_down()
+        self._estimate.close_down()
         self._source.chooser.disconnect_viewer()
 
     def event(self, event: QEvent | None) -> bool:

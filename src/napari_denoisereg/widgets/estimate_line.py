@@ -67,7 +67,8 @@ class EstimateLine(QWidget):
             self._timer.start()
 
     def stand_back(self) -> None:
-        """Stop trying: the run itself begins."""
+        """Stop trying: the run itself begins. The line stays as it is until `set_job` is called again."""
+        self._job = None
         self._timer.stop()
         self._background.cancel()
 

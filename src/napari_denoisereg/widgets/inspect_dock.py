@@ -21,7 +21,7 @@ from napari_denoisereg.widgets.inspect_deformation import DeformationView
 from napari_denoisereg.widgets.inspect_noise import NoiseView
 from napari_denoisereg.widgets.inspect_overlay import OverlayView
 from napari_denoisereg.widgets.inspect_quality import QualityView
-from napari_denoisereg.widgets.inspect_results import Position, Results, candidates, results_of
+from napari_denoisereg.widgets.inspect_results import Position, Results, candidates, record_of, results_of
 from napari_denoisereg.widgets.inspect_traces import TracesView
 from napari_denoisereg.widgets.inspect_view import View
 from napari_denoisereg.widgets.layer_chooser import LayerChooser
@@ -58,6 +58,7 @@ class InspectDock(QWidget):
         self.views: tuple[View, ...] = tuple(make(napari_viewer) for make in views)
         self.sections = tuple(Section(view.title, view) for view in self.views)
         self._lay_out()
+        self._choose_source()
         self._connect()
         self._on_theme()
         self._background.ask(load_engine, self._on_engine)
@@ -155,6 +156,13 @@ class InspectDock(QWidget):
             self._viewer.dims.set_point(self._viewer.dims.ndim + axis, place)
 
     # ------------------------------------------------------------------------------------------ what to inspect
+    def _choose_source(self) -> None:
+        """Where a result is selected in the viewer, begin with the movie it was made of."""
+        layer = self.chooser.layer()
+        source = None if layer is None else record_of(layer).get("source")
+        if source in self._viewer.layers:
+            self.chooser.set_layer(self._viewer.layers[source])
+
     def _on_engine(self, _: Any) -> None:
         self._is_ready = True
         self._on_layers()
