@@ -4,7 +4,7 @@ Transforms are estimated on the denoised movie and applied to the raw one in one
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,17 +18,22 @@ from napari_denoisereg import saved_recipes
 from napari_denoisereg.checks import inspect
 from napari_denoisereg.denoise import Denoiser
 from napari_denoisereg.denoise.stacks import denoise_stack, each_channel
-from napari_denoisereg.evaluation.keypoints import KeypointError, Keypoints, registration_error
-from napari_denoisereg.geometry import Grid, PerFrame
+from napari_denoisereg.evaluation.keypoints import KeypointError, Keypoints
+from napari_denoisereg.geometry import PerFrame
+from napari_denoisereg.judging import evaluate as evaluate
+from napari_denoisereg.judging import keypoint_score as keypoint_score
+from napari_denoisereg.judging import mappings as mappings
+from napari_denoisereg.judging import validation_frames
 from napari_denoisereg.method import Method, setting
 from napari_denoisereg.model import Model
 from napari_denoisereg.register import Registrar, Registration, Series
 from napari_denoisereg.register.registrar import Score
 from napari_denoisereg.register.series import Combined
-from napari_denoisereg.register.stacks import register_stack, train
+from napari_denoisereg.register.stacks import train, train_and_register
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.starts import Start, as_start
-from napari_denoisereg.steps import Steps, finish, portion
+from napari_denoisereg.steps import Steps, portion
+from napari_denoisereg.steps import finish as finish
 
 PREVIEW_SECONDS = 5.0
 FAMILIES: tuple[type[Method], ...] = (Denoiser, Registrar)
@@ -127,30 +132,37 @@ class Pipeline(Method, family="recipe"):
         denoised, used, middle = stack, tuple[Model, ...](), 0.03
         if self.denoise is not None:
             middle = 0.5 if self.registrars else 1.0
-            steps = denoise_stack(stack, self.denoise, models=denoising, device=where)
-            denoised, used = yield from portion(steps, 0.03, middle, "denoising")
+            work = denoise_stack(stack, self.denoise, models=denoising, device=where)
+            denoised, used = yield from portion(work, 0.03, middle, "denoising")
         if not self.registrars:
             return Result(self, denoised, models=used)
-        score = keypoint_score(self.registrars, one, keypoints) if keypoints is not None else None
-        trained = yield from portion(
-            train(self.registrars, one, models=registering, device=where, score=score), middle, 0.75, "registration"
+
+        def judge(registrar: Registrar, frames: Stack, known: PerFrame | None) -> Score | None:
+            return None if keypoints is None else keypoint_score((registrar,), frames, keypoints, known)
+
+        # A network that denoises, too, comes first: the other registrars look at what it denoised.
+        joint = [registrar for registrar in self.registrars if registrar.is_denoiser]
+        if joint:
+            score = judge(joint[0], one, None)
+            mine = [model for model in registering if model.method.kind in {each.kind for each in joint}]
+            steps = train(joint, one, models=mine, device=where, score=score)
+            trained = yield from portion(steps, middle, 0.75, "registration")
+            registering, middle = [model for model in registering if model not in mine] + list(trained), 0.75
+        if joint and self.denoise is None and self.keep_denoised:
+            denoised = yield from portion(self._jointly(stack, registering, where), 0.75, 0.85, "denoising")
+            middle = 0.85
+        steps_to_go = train_and_register(
+            denoised.channel(self.channel),
+            self.registrars,
+            series=self.series,
+            models=registering,
+            device=where,
+            noisy=one,
+            start=begin,
+            judge=judge,
         )
-        if self.denoise is None and self.keep_denoised:
-            denoised = yield from portion(self._jointly(stack, trained, where), 0.75, 0.85, "denoising")
-        registration = yield from portion(
-            register_stack(
-                denoised.channel(self.channel),
-                self.registrars,
-                series=self.series,
-                models=trained,
-                device=where,
-                noisy=one,
-                start=begin,
-            ),
-            0.85 if trained else middle,
-            1.0,
-        )
-        return self._result(stack, denoised, registration, (*used, *trained), keypoints)
+        registration, learnt = yield from portion(steps_to_go, middle, 1.0)
+        return self._result(stack, denoised, registration, (*used, *learnt), keypoints)
 
     def preview(self, stack: Stack, frame: int, *, device: torch.device | str = "auto") -> Steps[NDArray[np.float32]]:
         """Denoise one frame quickly, to see what to expect: methods that are trained get a few seconds.
@@ -278,114 +290,6 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Pipeline) -> Pipeline:
         return Pipeline.model_validate(json.loads(text))
     except ValueError as error:
         raise ValueError(f"{source} is no recipe: {error}") from error
-
-
-def mappings(registration: Registration, grid: Grid) -> list[Callable[[NDArray[np.float64]], NDArray[np.float64]]]:
-    """Maps of moving pixels to fixed pixels, one per frame, as `registration_error` wants them.
-
-    Parameters
-    ----------
-    registration : Registration
-        Fixed to moving.
-    grid : Grid
-        To go between pixels and world.
-
-    Returns
-    -------
-    list of callable
-        Each maps ``(N, D)`` to ``(N, D)``.
-    """
-    spacing, origin = np.array(grid.spacing), np.array(grid.origin)
-
-    def back(frame: int) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-        inverse = registration.transforms[frame].inverse()
-
-        def mapping(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-            world = torch.from_numpy((pixels * spacing + origin).T.copy())
-            return (np.asarray(inverse(world).numpy().T, np.float64) - origin) / spacing
-
-        return mapping
-
-    return [back(frame) for frame in range(len(registration.transforms))]
-
-
-def evaluate(keypoints: Keypoints, registration: Registration | None = None) -> KeypointError:
-    """Registration error at keypoints, before and (with a registration) after: DenoiseReg eq. 5.
-
-    Parameters
-    ----------
-    keypoints : Keypoints
-        In pixels.
-    registration : Registration, optional
-        Fixed to moving.
-
-    Returns
-    -------
-    KeypointError
-        Per keypoint, frame and annotator, in pixels and world units.
-    """
-    if registration is None:
-        return registration_error(keypoints)
-    grid = registration.grid
-    unit = grid.units[-1]
-    return registration_error(keypoints, mappings(registration, grid), spacing=grid.spacing, unit=unit)
-
-
-def validation_frames(keypoints: Keypoints | None) -> list[int]:
-    """Frames whose keypoints judge models in training: a fifth of those that have some, evenly spread, never the first.
-
-    Parameters
-    ----------
-    keypoints : Keypoints, optional
-        In pixels.
-
-    Returns
-    -------
-    list of int
-        Frame numbers; empty where only the first frame has keypoints, or none.
-    """
-    marked = [] if keypoints is None else sorted({int(frame) for frame in keypoints.frame} - {0})
-    return marked[:: max(1, min(5, len(marked) // 2))]
-
-
-def keypoint_score(registrars: Sequence[Registrar], stack: Stack, keypoints: Keypoints) -> Score | None:
-    """Judge a model by the keypoint error of its own prediction on validation frames.
-
-    Each of the `validation_frames` is registered to the first frame by the model, without refinement where the registrar has
-    that setting.
-
-    Parameters
-    ----------
-    registrars : sequence of Registrar
-        Of the recipe; the first that is trained is judged.
-    stack : Stack
-        Noisy frames, without channel axis.
-    keypoints : Keypoints
-        In pixels.
-
-    Returns
-    -------
-    callable or None
-        Maps a Model to pixels; None where there are no keypoints beyond the first frame.
-    """
-    judged = next((registrar for registrar in registrars if registrar.is_trained), None)
-    chosen = validation_frames(keypoints)
-    if judged is None or not chosen or 0 not in keypoints.frame:
-        return None
-    if "refinement" in type(judged).model_fields:
-        judged = judged.model_copy(update={"refinement": 0})
-    few = keypoints.where(np.isin(keypoints.frame, [0, *chosen]))
-
-    def score(model: Model) -> float:
-        grid = stack.grid
-        first = stack.tensor([0])
-        # One by one: memory holds two frames, however many are marked.
-        found = {frame: finish(judged.align(first, stack.tensor([frame]), grid, model=model))[0] for frame in chosen}
-        every = [found.get(frame, found[chosen[0]]) for frame in range(stack.n_frames)]
-        result = evaluate(few, Registration(PerFrame(every), grid))
-        return float(np.nanmean(result.after[result.frame > 0]))
-
-    return score
 
 
 def _check_keypoints(keypoints: Keypoints, stack: Stack) -> None:

@@ -1,7 +1,8 @@
 """Register a whole stack: one registrar after the other, each starting from what the last one found."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from napari_denoisereg.register.registration import Registration
 from napari_denoisereg.register.series import Combined, Series, Task, similarity_to_first, similarity_to_previous
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps, portion
+
+Judge = Callable[[Registrar, Stack, PerFrame | None], Score | None]
 
 
 def train(
@@ -87,7 +90,7 @@ def register_stack(  # noqa: PLR0913 - everything after registrars is a keyword
     series : Series, optional
         How pairs become a stack; `Combined` by default.
     models : sequence of Model
-        One for each registrar that is trained (see `train`).
+        One for each registrar that is trained; one that is missing is trained on the stack.
     device : torch.device or str
         Where to compute.
     noisy : Stack, optional
@@ -100,42 +103,94 @@ def register_stack(  # noqa: PLR0913 - everything after registrars is a keyword
     Steps of Registration
         With quality and flagged frames.
     """
+    steps = train_and_register(stack, registrars, series=series, models=models, device=device, noisy=noisy, start=start)
+    return (yield from steps)[0]
+
+
+def train_and_register(  # noqa: PLR0913 - everything after registrars is a keyword
+    stack: Stack,
+    registrars: Sequence[Registrar],
+    *,
+    series: Series | None = None,
+    models: Sequence[Model] = (),
+    device: torch.device | str = "cpu",
+    noisy: Stack | None = None,
+    start: PerFrame | None = None,
+    judge: Judge | None = None,
+) -> Steps[tuple[Registration, tuple[Model, ...]]]:
+    """Register a stack to its first frame; each registrar that needs a model is trained on what those before it aligned.
+
+    Parameters
+    ----------
+    stack, registrars, series, device, noisy, start
+        See `register_stack`.
+    models : sequence of Model
+        Those there are already.
+    judge : callable, optional
+        From a registrar, the frames it looks at and what is known of their motion to its `Score`, or None.
+
+    Returns
+    -------
+    Steps of (Registration, tuple of Model)
+        And the model of every trained registrar, in order.
+    """
     where, frames, others = torch.device(device), stack, noisy
     straight, bent = _parted(start, stack.grid)
     if bent is not None:
         frames = bent.warp(stack, outside="edge")
         others = None if noisy is None else bent.warp(noisy, outside="edge")
-    steps = _find(frames, others, registrars, series=series or Combined(), models=models, device=where, start=straight)
-    found = yield from portion(steps, 0.0, 0.95)
+    way = _Way(series or Combined(), where, tuple(models), judge)
+    found, used = yield from portion(_find(frames, others, registrars, way, straight), 0.0, 0.95)
     found = found if bent is None else found.then(bent.transforms)
     identity = PerFrame([Identity(stack.grid.ndim)] * stack.n_frames)
     measure = similarity_to_previous if stack.frame_axis == "z" else similarity_to_first
     before = (yield from portion(measure(stack, identity, where), 0.95, 0.975)).numpy()
     after = (yield from portion(measure(stack, found, where), 0.975, 1.0)).numpy()
     step = {"register": [registrar.to_dict() for registrar in registrars], "series": (series or Combined()).to_dict()}
-    return Registration(found, stack.grid, {"before": before, "after": after}, flag(before, after), (*stack.history, step))
+    quality = {"before": before, "after": after}
+    return Registration(found, stack.grid, quality, flag(before, after), (*stack.history, step)), used
 
 
-def _find(  # noqa: PLR0913 - what `register_stack` is given
-    stack: Stack,
-    noisy: Stack | None,
-    registrars: Sequence[Registrar],
-    *,
-    series: Series,
-    models: Sequence[Model],
-    device: torch.device,
-    start: PerFrame | None,
-) -> Steps[PerFrame]:
-    found = start
+@dataclass(frozen=True, eq=False)
+class _Way:
+    """How to register, whatever is registered."""
+
+    series: Series
+    device: torch.device
+    models: tuple[Model, ...]
+    judge: Judge | None
+
+    def model(self, registrar: Registrar) -> Model | None:
+        return next((model for model in self.models if type(model.method) is type(registrar)), None)
+
+
+def _find(
+    stack: Stack, noisy: Stack | None, registrars: Sequence[Registrar], way: _Way, found: PerFrame | None
+) -> Steps[tuple[PerFrame, tuple[Model, ...]]]:
+    used = list[Model]()
     for number, registrar in enumerate(registrars):
-        model = next((model for model in models if type(model.method) is type(registrar)), None)
-        frames = noisy if registrar.is_denoiser and noisy is not None else stack
+        begin, end = number / len(registrars), (number + 1) / len(registrars)
+        frames = noisy if registrar.wants_raw and noisy is not None else stack
+        model = way.model(registrar)
+        if registrar.is_trained:
+            if model is None:
+                middle = 0.3 * begin + 0.7 * end
+                model = yield from portion(_trained(registrar, frames, way, found), begin, middle, f"training {registrar.kind}")
+                begin = middle
+            model.expect(type(registrar), stack.grid.ndim)
+            used.append(model)
         # As many pairs at once as a few large frames have voxels: memory follows this, not the stack.
         batch = max(1, min(16, 16 * 1024**2 // math.prod(stack.grid.shape)))
-        steps = series.run(Task(frames, registrar, model, found, device, batch))
-        parts = number / len(registrars), (number + 1) / len(registrars)
-        found = yield from portion(steps, *parts, f"registering ({registrar.kind})")
-    return found or PerFrame([Identity(stack.grid.ndim)] * stack.n_frames)
+        steps = way.series.run(Task(frames, registrar, model, found, way.device, batch))
+        found = yield from portion(steps, begin, end, f"registering ({registrar.kind})")
+    return found or PerFrame([Identity(stack.grid.ndim)] * stack.n_frames), tuple(used)
+
+
+def _trained(registrar: Registrar, frames: Stack, way: _Way, found: PerFrame | None) -> Steps[Model]:
+    """Train a registrar on frames as those before it aligned them."""
+    score = None if way.judge is None else way.judge(registrar, frames, found)
+    aligned = frames if found is None else Registration(found, frames.grid).warp(frames, outside="edge")
+    return registrar.fit([aligned], device=way.device, score=score)
 
 
 def _parted(start: PerFrame | None, grid: Grid) -> tuple[PerFrame | None, Registration | None]:
