@@ -96,6 +96,21 @@ def test_a_moved_mark_touches_itself_and_one_of_the_fixed_frame_its_keypoint() -
     assert live.move(first, [[1.0, 2.0]]).tolist() == same
 
 
+@given(st.lists(st.tuples(st.integers(0, 30), st.floats(-50, 150)), max_size=6), st.integers(0, 30))
+def test_it_follows_the_same_marks_elsewhere_and_refuses_others(moves: list, excluded: int) -> None:
+    points, live = marks(), LiveError(marks(), mappings())
+    places, included = points.position.copy(), np.ones(len(points), bool)
+    for row, value in moves:
+        places[row] = value
+    included[excluded] = False
+    now = Keypoints(points.frame, points.id, places, points.annotator, points.kind)
+    assert live.follow(now, included)
+    np.testing.assert_array_equal(live.position, places)
+    assert_equals_full_evaluation(live, mappings())
+    assert not live.follow(points.where(np.arange(len(points) - 1)), included[:-1])
+    assert not live.follow(points.where(np.arange(len(points))[::-1]), included)
+
+
 def test_the_residual_is_as_long_as_the_error() -> None:
     for found, side in ((mappings(), "after"), (None, "before")):
         live = LiveError(marks(), found)

@@ -144,6 +144,31 @@ class LiveError:
         self.included[changed] = counts
         self._enter(np.unique(np.concatenate([changed, *(self._followers(row) for row in changed)])))
 
+    def follow(self, points: Keypoints, included: Flags) -> bool:
+        """Take marks that are elsewhere, or count or not, but are the same marks.
+
+        Parameters
+        ----------
+        points
+            The marks now, in the same order.
+        included
+            Which count `(N,)`.
+
+        Returns
+        -------
+        Whether they are the same; if not, nothing is done.
+        """
+        columns = ("frame", "id", "annotator", "kind")
+        if not all(np.array_equal(getattr(points, column), getattr(self._points, column)) for column in columns):
+            return False
+        moved = np.flatnonzero((points.position != self.position).any(axis=1))
+        if len(moved):
+            self.move(moved, points.position[moved])
+        changed = np.flatnonzero(included != self.included)
+        if len(changed):
+            self.include(changed, included[changed])
+        return True
+
     @property
     def counts(self) -> Flags:
         """Which marks have an error that counts `(N,)`: included, as is their mark in the fixed frame."""
@@ -169,7 +194,7 @@ class LiveError:
             self.frames,
             self._mean[side].copy(),
             self._median[side].copy(),
-            {who: values.copy() for who, values in zip(self._annotators, self._annotator_means[side].T, strict=True)},
+            {who: values.copy() for who, values in zip(self.annotators, self._annotator_means[side].T, strict=True)},
             self._grid[side].copy(),
         )
 
@@ -177,10 +202,11 @@ class LiveError:
     def _index(self) -> None:
         """Find for every mark its keypoint's mark in the fixed frame, and its place in the grid of frames and keypoints."""
         points = self._points
-        names = list(zip(points.annotator.tolist(), points.kind.tolist(), points.id.tolist(), strict=True))
-        self.keypoints = sorted(set(names))
-        place = {name: column for column, name in enumerate(self.keypoints)}
-        self._column: Ints = np.array([place[name] for name in names], dtype=np.int64)
+        people, who = np.unique(points.annotator, return_inverse=True)
+        kinds, kind = np.unique(points.kind, return_inverse=True)
+        columns, self._column = np.unique(np.column_stack([who, kind, points.id]), axis=0, return_inverse=True)
+        self._column = self._column.ravel()
+        self.keypoints = [(str(people[one]), str(kinds[each]), int(number)) for one, each, number in columns.tolist()]
         is_fixed = points.frame == self._fixed_frame
         first = np.full(len(self.keypoints), -1, dtype=np.int64)
         first[self._column[is_fixed]] = np.flatnonzero(is_fixed)
@@ -193,14 +219,13 @@ class LiveError:
         self.frames: Ints = np.unique(points.frame[~is_fixed])
         self._line: Ints = np.searchsorted(self.frames, points.frame)
         self._line[is_fixed] = -1
-        self._annotators = sorted({who for who, _, _ in self.keypoints})
-        whose = np.array([self._annotators.index(who) for who, _, _ in self.keypoints], dtype=np.int64)
-        self._blocks = np.searchsorted(whose, np.arange(len(self._annotators) + 1))
+        self.annotators = people.tolist()
+        self._blocks = np.searchsorted(columns[:, 0], np.arange(len(people) + 1))
         shape = (len(self.frames), len(self.keypoints))
         self._grid = {side: np.full(shape, np.nan) for side in ("before", "after")}
         self._mean = {side: np.full(shape[0], np.nan) for side in ("before", "after")}
         self._median = {side: np.full(shape[0], np.nan) for side in ("before", "after")}
-        self._annotator_means = {side: np.full((shape[0], len(self._annotators)), np.nan) for side in ("before", "after")}
+        self._annotator_means = {side: np.full((shape[0], len(self.annotators)), np.nan) for side in ("before", "after")}
 
     def _followers(self, row: int) -> Ints:
         """Rows whose error depends on a row: all of its keypoint for a mark of the fixed frame, else none."""

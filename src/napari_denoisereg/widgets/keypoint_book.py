@@ -218,7 +218,9 @@ class KeypointBook:
 
     def _changed(self) -> None:
         self._autosave.save(self.marks)
-        self.measure()
+        is_steered = isinstance(self.error, SteeredError)  # those held out may be others
+        if is_steered or not self.error.follow(self.marks.points, self.marks.included):
+            self.measure()
         self.on_change()
 
 

@@ -92,7 +92,7 @@ class KeypointLayer(QObject):
         self._viewer = viewer
         self._movie = movie
         self._is_own = False  # whether a change of the layer is made here
-        self._symbols: list[str] = []
+        self._looks: dict[str, Any] = {}
         record = {METADATA_KEY: {"role": ROLE, "source": movie.look.name, "axes": movie.look.axes}}
         ndim = len(movie.look.axes)
         self._size = max(6.0, 0.03 * max(movie.stack.grid.shape[-2:]))
@@ -146,17 +146,21 @@ class KeypointLayer(QObject):
         symbols = [SYMBOLS[each] if counts else EXCLUDED for each, counts in zip(kind, included, strict=True)]
         symbols[len(marks) :] = [PROPOSED] * len(proposed)
         rows = self._movie.rows(frame, np.concatenate([table.position for table in tables]))
+        features = _features(number, who, kind, included, check, [False] * len(marks) + [True] * len(proposed))
+        looks = {**features, "shown": np.concatenate([shown, np.ones(len(proposed), bool)])}
+        self.select([])
+        if len(self.points.data) == len(rows) and _are_equal(looks, self._looks):
+            self.points.data[:] = rows
+            self.points.refresh()
+            return
+        self._looks = looks
         with self._own_change():
-            self.points.selected_data = set()
             self.points.data = rows
-            self.points.features = _features(number, who, kind, included, check, [False] * len(marks) + [True] * len(proposed))
+            self.points.features = features
             if len(rows):
                 self.points.border_color = np.array([colour_of(each) for each in range(len(PALETTE))])[number % len(PALETTE)]
-                self.points.shown = np.concatenate([shown, np.ones(len(proposed), bool)])
-                if symbols != self._symbols:
-                    self.points.symbol = symbols
-            self.select([])
-        self._symbols = symbols
+                self.points.shown = looks["shown"]
+                self.points.symbol = symbols
 
     def move(self, rows: Ints, positions: Floats, *, for_good: bool) -> None:
         """Move rows that are shown.
@@ -171,7 +175,7 @@ class KeypointLayer(QObject):
             False during a drag: what is not in view (thumbnail, extent) is brought up to date at its end.
         """
         self.points.data[np.ix_(rows, np.array(self._movie.space))] = positions
-        self.points.refresh(thumbnail=for_good, extent=for_good, highlight=True)
+        self.points.refresh(thumbnail=for_good, extent=for_good, highlight=for_good)
 
     def select(self, rows: Sequence[int]) -> None:
         """Select rows; they are drawn larger, as napari shows no selection in its pan mode.
@@ -264,11 +268,16 @@ class KeypointLayer(QObject):
         while event.type == "mouse_move":
             event.handled = True  # the picture stays where it is
             has_moved = has_moved or bool(np.linalg.norm(np.array(event.pos) - pressed) >= 1)
-            if has_moved and row < len(self.points.data):
-                self.dragged.emit(row, self.points.world_to_data(event.position) + offset)
+            if has_moved:
+                self._move_to(row, event, offset)
             yield
         if has_moved:
+            self._move_to(row, event, offset)  # a quick hand lets go farther than its last move
             self.dropped.emit(row)
+
+    def _move_to(self, row: int, event: Any, offset: Any) -> None:
+        if row < len(self.points.data):  # not deleted by a key meanwhile
+            self.dragged.emit(row, self.points.world_to_data(event.position) + offset)
 
     def _on_data(self, event: Any) -> None:
         if self._is_own:
@@ -289,6 +298,10 @@ class KeypointLayer(QObject):
             yield
         finally:
             self._is_own = False
+
+
+def _are_equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
 
 
 def _features(number: Any, who: Any, kind: Any, included: Any, check: Any, proposed: Any) -> dict[str, Any]:

@@ -154,7 +154,8 @@ class Movie:
             if place + offset not in viewer.dims.displayed:
                 viewer.dims.set_point(place + offset, world[place])
         shown = [axis - offset for axis in viewer.dims.displayed if axis >= offset]
-        viewer.camera.center = tuple(world[shown])
+        camera = getattr(viewer, "scene", viewer).camera  # before napari 0.9 the viewer's own
+        camera.center = tuple(world[shown])
 
 
 def registrations_in(viewer: Any, movie: Movie) -> dict[str, Registration]:

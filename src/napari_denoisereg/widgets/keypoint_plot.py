@@ -40,6 +40,7 @@ class ErrorPlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         super().__init__(parent, background=None)
         self._view = "mean"
         self._error: LiveError | None = None
+        self._drawn: tuple[object, ...] = ()  # which lines there are
         self._lines: dict[tuple[Side, str], pg.PlotDataItem] = {}
         item = self.getPlotItem()
         item.setMenuEnabled(False)
@@ -77,7 +78,12 @@ class ErrorPlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         error : LiveError
             Read again at each `follow`.
         """
+        lines = (self._view, error.is_registered, *error.curves("before").annotators)
         self._error = error
+        if lines == self._drawn:
+            self.follow()
+            return
+        self._drawn = lines
         item = self.getPlotItem()
         for line in self._lines.values():
             item.removeItem(line)

@@ -119,6 +119,9 @@ class KeypointSetup(QWidget):
         for widget in (self.source, self._begin):
             self._rows.setRowVisible(widget, not is_held)
         self._rows.setRowVisible(self._only_own, is_held and self._who.count() > 1)
+        if not is_held:
+            self._begin.setCurrentIndex(0)
+            self._list_layers()
 
     # ------------------------------------------------------------------------------------------ layers
     def connect_viewer(self) -> None:

@@ -259,7 +259,10 @@ class KeypointsDock(QWidget):
         if session is None:
             return
         self._errors.show_error(session.book.error, session.frame)
-        self._errors.say_agreement(annotator_distances(session.marks.points.where(session.marks.included)))
+        points, included = session.marks.points, session.marks.included
+        self._errors.say_agreement(
+            annotator_distances(points.where(included)) if len(session.book.error.annotators) > 1 else []
+        )
         self._show_table()
         if session.book.saving_error is not None:
             report(session.book.saving_error)
