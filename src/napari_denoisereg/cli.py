@@ -56,6 +56,8 @@ class RecipeTask:
     """Where to compute."""
     model: tuple[Path, ...] = ()
     """Trained models to use instead of training."""
+    start: Path | None = None
+    """Transforms to go on from, e.g. made of keypoints in napari."""
     save_models: Path | None = None
     """Folder to keep the trained models in."""
     keypoints: Path | None = None
@@ -356,7 +358,8 @@ def _execute(recipe: pipeline.Pipeline, command: RecipeTask, console: Teller) ->
     console.will_write(command.target)
     models = [load_model(path, pipeline.FAMILIES) for path in command.model]
     points = None if command.keypoints is None else io.read_keypoints(command.keypoints)
-    steps = recipe.run(stack, device=command.device, models=models, keypoints=points)
+    start = None if command.start is None else results.read_registration(command.start)
+    steps = recipe.run(stack, device=command.device, models=models, keypoints=points, start=start)
     result = with_bar(steps, console)
     if command.save_models is not None:
         _save(result.models, command.save_models, console)

@@ -131,3 +131,30 @@ def test_inverse_at_points_and_places(tmp_path: Path, ndim: int) -> None:
     assert np.abs((inverted.points(1, there) - points) / grid.spacing).max() < 0.1
     with pytest.raises(ValueError, match="same frames"):
         registration.then(Registration(PerFrame([Identity(ndim)]), grid))
+
+
+def test_command_line_goes_on_from_saved_transforms(tmp_path: Path, rng: np.random.Generator) -> None:
+    from napari_denoisereg import io, results
+    from napari_denoisereg.cli import main
+
+    stack, shifts = jumping_movie(rng)
+    io.write(stack, tmp_path / "movie.tif")
+    rough = [Translation((shift * 0.5 + 0.4).tolist()) for shift in shifts]
+    io.write_transforms([Identity(2), *rough[1:]], tmp_path / "start.csv", grid=stack.grid)
+    words = [
+        "register",
+        str(tmp_path / "movie.tif"),
+        str(tmp_path / "out.zarr"),
+        "--axes",
+        "tyx",
+        "--spacing",
+        "1",
+        "0.5",
+        "0.5",
+    ]
+    assert main([*words, "--start", str(tmp_path / "start.csv"), "affine"]) == 0
+    found = results.read_registration(tmp_path / "out.zarr")
+    assert found.grid.spacing == (0.5, 0.5)
+    for frame in range(4):
+        moved = found.points(frame, np.array([[16.0, 16.0]])) - 16
+        assert np.abs(moved / 0.5 - shifts[frame]).max() < 0.3
