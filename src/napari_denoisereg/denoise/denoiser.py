@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import torch
 
+from napari_denoisereg.geometry import PerFrame
 from napari_denoisereg.method import Method
 from napari_denoisereg.model import Model
 from napari_denoisereg.stack import Stack
@@ -23,6 +24,8 @@ class Denoiser(Method, family="denoiser"):
 
     is_trained: ClassVar[bool] = False
     """Whether the method has weights, so that `fit` makes a `Model`."""
+    uses_motion: ClassVar[bool] = False
+    """Whether `run_along` makes use of motion, so that a recipe registers first."""
 
     def fit(self, stacks: Sequence[Stack], *, start: Model | None = None, device: torch.device | str = "cpu") -> Steps[Model]:
         """Train on stacks.
@@ -66,3 +69,27 @@ class Denoiser(Method, family="denoiser"):
             The denoised stack.
         """
         raise NotImplementedError
+
+    def run_along(
+        self,
+        stack: Stack,
+        motion: PerFrame | None,
+        *,
+        model: Model | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Steps[Stack]:
+        """Denoise a stack whose motion is known; methods that do not use it do as `run`.
+
+        Parameters
+        ----------
+        stack, model, device
+            See `run`.
+        motion : PerFrame, optional
+            Frame 0 to every frame, as a registration of this stack says; None where nothing moves.
+
+        Returns
+        -------
+        Steps of Stack
+            The denoised stack, every frame in its own place.
+        """
+        return self.run(stack, model=model, device=device)

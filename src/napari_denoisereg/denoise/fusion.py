@@ -1,0 +1,87 @@
+"""Fusion: every frame is averaged with its neighbours along the motion that registration found. No training, no ground truth.
+
+Along the motion a cell stands still, so its noise averages out without blur. Each neighbour counts by how well it fits, per
+place and per fineness of structure (`cosine_patches`):
+
+    weight = 1 / (noise + misfit),    misfit = mean squared difference to the frame itself - the noise of both
+
+so what changed on its own, a vesicle that left, texture that renewed itself, a frame out of focus, keeps its own value and
+leaves no ghost, while coarse and unchanged structure comes from all neighbours. What noise is left after averaging is
+known, and is taken away by the Wiener rule: waves of a patch are kept by the share of them that is structure, ``s / (s + v)``.
+
+Every quantity is measured on the noisy movie, with the noise strength of `noise`; nothing is fitted to a clean image. Without
+motion (or with a single frame) neighbours do not fit, and this is a spatial filter.
+
+References
+----------
+Yu and Sapiro 2011, doi:10.5201/ipol.2011.ys-dct. Maggioni et al. 2012, doi:10.1109/TIP.2012.2199324 (V-BM4D: filtering along
+motion). The weights by misfit are this project's.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from napari_denoisereg.denoise.denoiser import Denoiser
+from napari_denoisereg.denoise.neighbours import Neighbours
+from napari_denoisereg.denoise.weighing import Weighing
+from napari_denoisereg.frames import denoise_frames
+from napari_denoisereg.geometry import PerFrame
+from napari_denoisereg.method import setting
+from napari_denoisereg.model import Model
+from napari_denoisereg.noise import estimate_noise
+from napari_denoisereg.stack import Stack
+from napari_denoisereg.steps import Steps
+
+
+class Fusion(Denoiser, kind="fusion"):
+    """Averages every frame with its neighbours along the registered motion; moving things leave no ghosts. No training."""
+
+    title: ClassVar[str] = "Fusion of neighbouring frames"
+    reference: ClassVar[str] = "https://doi.org/10.1109/TIP.2012.2199324"
+    uses_motion: ClassVar[bool] = True
+
+    reach: int = setting(6, "Frames before and after each frame that help it.", unit="frames", ge=0, le=64)
+    patch: int = setting(16, "Side of the patches that are compared.", unit="px", ge=4, le=64, advanced=True)
+    overlap: int = setting(4, "Patches per side length: 2 is fast, 4 a little better.", ge=1, le=16, advanced=True)
+    strength: float = setting(1.0, "How much noise to take away; 1 is what was measured.", ge=0, le=4, advanced=True)
+    seed: int = setting(0, "Seed of all random choices.", ge=0, le=2**31 - 1, advanced=True)
+
+    def run(
+        self,
+        stack: Stack,
+        *,
+        model: Model | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Steps[Stack]:
+        """Denoise a stack in which nothing moves; see `Denoiser.run`."""
+        return (yield from self.run_along(stack, None, model=model, device=device))
+
+    def run_along(
+        self,
+        stack: Stack,
+        motion: PerFrame | None,
+        *,
+        model: Model | None = None,  # noqa: ARG002 - nothing is trained
+        device: torch.device | str = "cpu",
+    ) -> Steps[Stack]:
+        """Denoise a stack along its motion; see `Denoiser.run_along`."""
+        noise = estimate_noise(stack)
+        ready = dict[torch.device, tuple[Neighbours, Weighing]]()
+
+        def denoise(noisy: Tensor, frames: Sequence[int]) -> Tensor:
+            where = noisy.device
+            if where not in ready:
+                neighbours = Neighbours(stack, motion, noise, reach=self.reach, seed=self.seed, device=where)
+                ready[where] = neighbours, self._weighing(stack, where)
+            neighbours, weighing = ready[where]
+            return torch.stack([weighing.fuse(neighbours.around(frame))[None] for frame in frames])
+
+        step = {"denoise": self.to_dict(), "noise": {"gain": noise.gain, "base": noise.base}}
+        return (yield from denoise_frames(stack, denoise, device=device, batch=1, step=step))
+
+    def _weighing(self, stack: Stack, device: torch.device) -> Weighing:
+        side = self.patch if stack.grid.ndim == 2 else max(4, self.patch // 2)
+        return Weighing(stack.grid.shape, side, max(1, side // self.overlap), self.strength, device)
