@@ -85,6 +85,7 @@ def test_denoise_and_align_the_selected_layer(viewer: Any, qtbot: Any) -> None:
     before = np.abs(source.data[4] - source.data[0]).mean()
     assert np.abs(np.asarray(aligned.data[4]) - source.data[0])[8:-8, 8:-8].mean() < 0.8 * before
     assert isinstance(viewer.layers[3], Vectors)
+    assert [layer.visible for layer in viewer.layers] == [True, True, True, False]
     for layer in list(viewer.layers)[1:]:
         np.testing.assert_array_equal(layer.scale, source.scale)
         assert (layer.units, layer.axis_labels) == (source.units, source.axis_labels)

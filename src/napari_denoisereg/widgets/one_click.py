@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 RECIPE, DOCK = "fast", "Fast results"
 DENOISE, ALIGN = "Denoise (fast)", "Align time-lapse (fast)"
 NO_LAYER = "Nothing to work on: open a time-lapse or a stack of sections, select it in the layer list, and try again."
+ARROWS = " Switch on the eye of [displacement] to see the motion."
 SEVERAL = "Several layers could be meant: select one movie in the layer list, and try again."
 
 
@@ -85,9 +86,11 @@ class OneClickDock(ClosingWidget):
             report(error)
             return
         for layer in layers:
+            layer.visible = isinstance(layer, Image)  # arrows would cover the movie
             self._viewer.add_layer(layer)
         warning = doubts(outcome.result)
-        self._runner.say(f"{summary(outcome.result)}\n⚠ {warning}" if warning else summary(outcome.result))
+        words = summary(outcome.result) + ("" if denoise else ARROWS)
+        self._runner.say(f"{words}\n⚠ {warning}" if warning else words)
         if warning:
             show_warning(warning)
 
@@ -183,5 +186,5 @@ def _dock(viewer: Viewer) -> OneClickDock:
             holder.show()
         return there
     dock = OneClickDock(viewer)
-    viewer.window.add_dock_widget(dock, name=DOCK, area="right", tabify=False)
+    viewer.window.add_dock_widget(dock, name=DOCK, area="bottom", tabify=False)
     return dock
