@@ -51,7 +51,7 @@ class Noise2Void(Denoiser, kind="noise2void"):
     radius: int = setting(2, "Hidden voxels take a value from at most so far away.", unit="px", ge=1, le=10, advanced=True)
     augmentation: float = setting(0.3, "Chance that a patch is turned and stretched.", ge=0, le=1, advanced=True)
     tile: int = setting(512, "Side of the tiles that large frames are denoised in.", unit="px", ge=32, le=8192, advanced=True)
-    every: int = setting(50, "The model is judged after every so many iterations; the best is kept.", ge=1, advanced=True)
+    every: int = setting(25, "The model is judged after every so many iterations; the best is kept.", ge=1, advanced=True)
     seed: int = setting(0, "Seed of all random choices.", ge=0, le=2**31 - 1, advanced=True)
 
     def fit(self, stacks: Sequence[Stack], *, start: Model | None = None, device: torch.device | str = "cpu") -> Steps[Model]:
@@ -67,7 +67,7 @@ class Noise2Void(Denoiser, kind="noise2void"):
 
         def validate() -> float:
             fixed = devices.generator(self.seed, device)
-            return sum(float(self._loss(network, aside, fixed)) for _ in range(4)) / 4
+            return sum(float(self._loss(network, aside, fixed)) for _ in range(2)) / 2
 
         budget = Budget(
             iterations=self.iterations,

@@ -1,0 +1,338 @@
+"""Dock *Fine-tune*: train a network on the open movie, see what it learns while it learns, and keep it.
+
+The dock holds layout and wiring. What is trained and drawn is `finetune_job`, what to start from `finetune_start`, the model
+library `model_shelf`; pictures and curves appear in a panel below the canvas (`finetune_watch`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Layer
+from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtGui import QCloseEvent
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_denoisereg.widgets.finetune_data import MoreLayers, keypoints_in, place_in_view, result_layers
+from napari_denoisereg.widgets.finetune_engine import JUST_TRAINED, Workshop, judge, load_workshop, starts
+from napari_denoisereg.widgets.finetune_job import InView, Lesson, Order, Sight, comparison, train
+from napari_denoisereg.widgets.finetune_panel import Panel
+from napari_denoisereg.widgets.finetune_result import ResultBox
+from napari_denoisereg.widgets.finetune_start import StartForm
+from napari_denoisereg.widgets.help_button import help_button
+from napari_denoisereg.widgets.model_shelf import ModelShelf
+from napari_denoisereg.widgets.runner import Runner, report
+from napari_denoisereg.widgets.section import Section
+from napari_denoisereg.widgets.source_form import SourceForm, wrapped_label
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_denoisereg.io.library import Entry
+    from napari_denoisereg.model import Model
+    from napari_denoisereg.steps import Progress, Steps
+    from napari_denoisereg.training import Training
+
+ABOUT_TRAIN = "Train on the layer. You can go on using napari; Cancel leaves everything as it was."
+ABOUT_STOP = "End the training now; the weights that did best on held-out data are kept."
+STOPPING = "Stopping; the best is kept …"
+
+
+class FineTuneDock(QWidget):
+    """The dock.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        Given by napari.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._workshop: Workshop | None = None
+        self._lesson: Lesson | None = None
+        self._training: Training | None = None
+        self._layer: Layer | None = None  # that is trained on
+        self._view = InView((0, ()))
+        self._judged: tuple[Any, ...] = ()
+        self._had_parent = False
+        self._make_widgets()
+        self._lay_out()
+        self._connect()
+        self._refresh()
+        self._runner.start(load_workshop(), "Loading the engine", self._on_workshop)
+
+    # ------------------------------------------------------------------------------------------ making
+    def _make_widgets(self) -> None:
+        self._source = SourceForm(self._viewer)
+        self._more = MoreLayers(self._viewer)
+        self._start = StartForm()
+        self._judgement = wrapped_label()
+        self._judgement.setObjectName("judgement")
+        self._discard = QPushButton("Forget the interrupted training")
+        self._discard.setToolTip("Delete what a crash left of it.")
+        self._train = QPushButton("Train")
+        self._stop = QPushButton("Stop and keep the best")
+        self._stop.setToolTip(ABOUT_STOP)
+        self._runner = Runner()
+        self._checker = Runner()  # looks at the data while the user chooses; never shown
+        self._checker.hide()
+        self._result = ResultBox()
+        self._shelf = ModelShelf()
+        self._library = Section("Model library", self._shelf)
+        self._panel = Panel(self._viewer)
+
+    def _lay_out(self) -> None:
+        page = QWidget()
+        rows = QVBoxLayout(page)
+        rows.setContentsMargins(0, 0, 6, 0)
+        for widget in (self._source, self._more, self._line(), self._start, self._discard, self._judgement, self._result):
+            rows.addWidget(widget)
+        rows.addWidget(self._library)
+        rows.addStretch(1)
+        self._area = area = QScrollArea()
+        area.setWidget(page)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self._train, 1)
+        buttons.addWidget(self._stop, 1)
+        buttons.addWidget(help_button("how-to/fine-tune"))
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 4, 8, 8)
+        layout.addWidget(area, 1)
+        layout.addLayout(buttons)
+        layout.addWidget(self._runner)
+        self.setMinimumWidth(280)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+
+    @staticmethod
+    def _line() -> QFrame:
+        line = QFrame()
+        line.setFrameShape(QFrame.Shape.HLine)
+        return line
+
+    def _connect(self) -> None:
+        self._source.changed.connect(self._on_chosen)
+        self._start.changed.connect(self._on_chosen)
+        self._train.clicked.connect(self._on_train)
+        self._stop.clicked.connect(self._on_stop)
+        self._discard.clicked.connect(self._on_discard)
+        self._runner.progressed.connect(self._on_progressed)
+        self._runner.previewed.connect(self._on_sight)
+        self._runner.started.connect(self._refresh)
+        self._runner.finished.connect(self._on_finished)
+        self._checker.finished.connect(self._judge)
+        self._result.save_wanted.connect(self._on_save)
+        self._result.use_wanted.connect(self._on_use_trained)
+        self._result.compare_wanted.connect(self._on_compare_kept)
+        self._result.longer_wanted.connect(self._on_longer)
+        self._shelf.changed.connect(self._on_library)
+        self._shelf.start_wanted.connect(self._on_start_wanted)
+        self._shelf.use_wanted.connect(self._on_use)
+        self._shelf.compare_wanted.connect(self._on_compare)
+        self._shelf.export_wanted.connect(self._on_export)
+
+    # ------------------------------------------------------------------------------------------ choosing
+    def _on_workshop(self, workshop: Workshop) -> None:
+        self._workshop = workshop
+        self._start.set_methods(workshop.methods)
+        self._runner.clear("Ready.")
+        self._source.set_ready()
+        self._shelf.set_library(workshop.library)
+
+    def _on_library(self) -> None:
+        if self._workshop is not None:
+            trained = None if self._lesson is None else self._lesson.model
+            self._start.set_starts(starts(self._workshop.library, trained))
+
+    def _on_start_wanted(self, entry: Entry) -> None:
+        self._start.choose(str(entry.path))
+
+    def _on_chosen(self) -> None:
+        start = self._start.start()
+        self._discard.setVisible(start is not None and start.is_unfinished)
+        self._more.set_main(self._source.chooser.layer())
+        self._judge()
+        self._refresh()
+
+    def _on_discard(self) -> None:
+        start = self._start.start()
+        if start is not None and start.is_unfinished:
+            Path(start.key).unlink(missing_ok=True)
+            self._on_library()
+
+    def _judge(self) -> None:
+        """Say whether the chosen model knows data like these; in the background, for movies that are slow to read."""
+        start, stack = self._start.start(), self._source.stack()
+        if start is None or stack is None or start.is_unfinished:
+            self._judged = ()
+            self._judgement.hide()
+            return
+        wanted = (start.key, self._source.chooser.layer(), stack.axes, self._source.channel())
+        if wanted != self._judged and not self._checker.is_running:
+            self._judged = wanted
+            self._checker.start(judge(start.model, stack.channel(self._source.channel())), "Compare data", self._on_judged)
+
+    def _on_judged(self, words: str) -> None:
+        self._judgement.setText(words)
+        self._judgement.setVisible(bool(words) and bool(self._judged))
+
+    # ------------------------------------------------------------------------------------------ training
+    def _on_train(self) -> None:
+        stack, layer, start = self._source.stack(), self._source.chooser.layer(), self._start.start()
+        method, workshop = self._start.value(), self._workshop
+        if stack is None or layer is None or method is None or workshop is None:
+            return
+        try:
+            others = self._more.stacks()
+        except (TypeError, ValueError) as error:
+            report(error)
+            return
+        one = stack.channel(self._source.channel())
+        self._layer, self._view.place = layer, place_in_view(layer, stack, self._viewer)
+        keypoints = None if start is not None and start.is_unfinished else keypoints_in(self._viewer, method, stack)
+        order = Order(method, (one, *others), None if start is None else start.load, keypoints)
+        self._panel.show()
+        self._runner.start(train(order, self._view, workshop.library), f"Train on {layer.name}", self._on_trained)
+
+    def _on_longer(self) -> None:
+        self._start.choose(JUST_TRAINED)
+        self._on_train()
+
+    def _on_progressed(self, progress: Progress) -> None:
+        if progress.training is not None and progress.training is not self._training:
+            self._training = progress.training
+            self._refresh()
+        stack = self._source.stack()
+        if self._layer is not None and stack is not None and self._layer is self._source.chooser.layer():
+            self._view.place = place_in_view(self._layer, stack, self._viewer)
+
+    def _on_sight(self, sight: object) -> None:
+        if isinstance(sight, Sight):
+            self._panel.watch.show_sight(sight)
+
+    def _on_stop(self) -> None:
+        if self._training is not None:
+            self._training.stop()
+            self._runner.resume()
+            self._stop.setEnabled(False)
+            self._runner.say(STOPPING)
+
+    def _on_trained(self, lesson: Lesson) -> None:
+        self._lesson = lesson
+        self._panel.watch.show_sight(lesson.sight)
+        self._result.show_lesson(lesson)
+        self._on_library()
+        self._area.ensureWidgetVisible(self._result)
+        self._runner.say("Done. Look at the pictures below, then save the model or use it on the layer.")
+
+    def _on_finished(self) -> None:
+        self._training = self._layer = None
+        self._on_library()
+        self._refresh()
+
+    # ------------------------------------------------------------------------------------------ using
+    def _on_save(self, name: str, notes: str) -> None:
+        if self._workshop is None or self._lesson is None:
+            return
+        try:
+            entry = self._workshop.library.add(self._lesson.model, name, notes)
+        except (ValueError, OSError) as error:
+            report(error)
+            return
+        self._shelf.refresh(entry.path)
+        self._runner.say(f"Saved as '{entry.name}' in the model library.")
+
+    def _on_use_trained(self) -> None:
+        if self._lesson is not None:
+            self._use(self._lesson.model)
+
+    def _on_use(self, entry: Entry) -> None:
+        self._use(entry.load())
+
+    def _use(self, model: Model) -> None:
+        from napari_denoisereg.widgets.finetune_use import use
+
+        stack, look, channel = self._source.stack(), self._source.look(), self._source.channel()
+        if stack is None or look is None or self._runner.is_running:
+            return
+
+        def show(outcome: Any) -> None:
+            for data in result_layers(outcome, look, channel):
+                self._viewer.add_layer(Layer.create(*data))
+
+        self._runner.start(use(model, stack.channel(channel)), f"Use the model on {look.name}", show)
+
+    def _on_compare_kept(self) -> None:
+        if self._lesson is not None:
+            self._compare([(name.capitalize(), model) for name, model in self._lesson.kept.items()])
+
+    def _on_compare(self, entries: list[Entry]) -> None:
+        self._compare([(entry.name, entry.load()) for entry in entries])
+
+    def _compare(self, models: list[tuple[str, Model]]) -> None:
+        stack, layer = self._source.stack(), self._source.chooser.layer()
+        if stack is None or layer is None or self._runner.is_running:
+            return
+        self._panel.show()
+        steps = comparison(models, stack.channel(self._source.channel()), place_in_view(layer, stack, self._viewer))
+        self._runner.start(steps, "Compare models", self._on_sight)
+
+    def _on_export(self, entry: Entry, path: str) -> None:
+        from napari_denoisereg.widgets.finetune_use import export
+
+        stack = self._source.stack()
+        if stack is None or self._runner.is_running:
+            self._runner.say("Open a movie first: a piece of it goes into the package as a test.")
+            return
+        steps: Steps[str] = export(entry, path, stack.channel(self._source.channel()), self._source.frame_in_view())
+        self._runner.start(steps, "Export the model", self._runner.say)
+
+    # ------------------------------------------------------------------------------------------ state
+    def _refresh(self) -> None:
+        """Switch on what can be pressed now, and say why the rest cannot."""
+        problem = ""
+        try:
+            method = self._start.value()
+        except ValueError as error:
+            method, problem = None, str(error)
+        is_busy = self._runner.is_running
+        is_ready = method is not None and self._source.stack() is not None and not is_busy
+        self._train.setEnabled(is_ready)
+        self._train.setToolTip(problem or ABOUT_TRAIN)
+        self._stop.setEnabled(is_busy and self._training is not None)
+        self._result.set_busy(is_busy)
+        self._shelf.setEnabled(not is_busy)
+
+    # ------------------------------------------------------------------------------------------ closing
+    def close_down(self) -> None:
+        """Stop work, wait for it a moment, and let go of the viewer."""
+        self._runner.close_down()
+        self._checker.close_down()
+        self._source.chooser.disconnect_viewer()
+        self._more.disconnect_viewer()
+        self._panel.close_down()
+
+    def event(self, event: QEvent | None) -> bool:
+        """Notice when napari takes the widget out of its dock: nobody calls `close` then."""
+        if event is not None and event.type() == QEvent.Type.ParentChange:
+            if self.parentWidget() is not None:
+                self._had_parent = True
+                self._source.chooser.connect_viewer()
+                self._more.connect_viewer()
+            elif self._had_parent:
+                self.close_down()
+        return bool(super().event(event))
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Width that napari gives the dock at first."""
+        return QSize(330, 640)
+
+    def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Stop work when the widget is closed."""
+        self.close_down()
+        super().closeEvent(event)

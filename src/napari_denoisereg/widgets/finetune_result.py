@@ -1,0 +1,107 @@
+"""The model that was just trained: what it is, and what can be done with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]  # qtpy renames pyqtSignal
+from qtpy.QtWidgets import QGridLayout, QGroupBox, QLineEdit, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
+
+from napari_denoisereg.widgets.source_form import wrapped_label
+
+if TYPE_CHECKING:
+    from napari_denoisereg.widgets.finetune_job import Lesson
+
+
+class ResultBox(QGroupBox):
+    """Name, notes and buttons; hidden before there is a model.
+
+    Signals: ``save_wanted(name, notes)``, ``use_wanted()``, ``compare_wanted()``, ``longer_wanted()``.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Qt parent.
+    """
+
+    save_wanted = Signal(str, str)
+    use_wanted = Signal()
+    compare_wanted = Signal()
+    longer_wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("The trained model", parent)
+        self._words = wrapped_label()
+        self._name = QLineEdit()
+        self._name.setPlaceholderText("Name in the model library")
+        self._name.setToolTip("How you will find the model again.")
+        self._notes = QPlainTextEdit()
+        self._notes.setPlaceholderText("Notes (microscope, dye, what for …)")
+        self._notes.setToolTip("What you want to remember about it.")
+        self._notes.setFixedHeight(54)
+        self._notes.setTabChangesFocus(True)
+        self._buttons = [
+            self._button("Save to library", "Keep the model for later and for other movies.", self._on_save),
+            self._button("Use on layer", "Make a new layer with this model.", self.use_wanted.emit),
+            self._button("Train longer", "Train this model further, for the time above.", self.longer_wanted.emit),
+            self._button("Early / best", "The early, middle and best weights, side by side.", self.compare_wanted.emit),
+        ]
+        grid = QGridLayout()
+        for number, button in enumerate(self._buttons):
+            grid.addWidget(button, number // 2, number % 2)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        for widget in (self._words, self._name, self._notes):
+            layout.addWidget(widget)
+        layout.addLayout(grid)
+        self.hide()
+
+    @staticmethod
+    def _button(text: str, about: str, action: object) -> QPushButton:
+        button = QPushButton(text)
+        button.setToolTip(about)
+        button.clicked.connect(lambda _=False: action())  # type: ignore[operator]
+        return button
+
+    def show_lesson(self, lesson: Lesson) -> None:
+        """Show what was trained.
+
+        Parameters
+        ----------
+        lesson : Lesson
+            Its model is the best.
+        """
+        self._words.setText(in_words(lesson))
+        self._name.setText(", ".join(lesson.model.provenance.get("trained_on", ())))
+        self.show()
+
+    def set_busy(self, is_busy: bool) -> None:
+        """Allow to press the buttons, or not."""
+        for button in self._buttons:
+            button.setEnabled(not is_busy)
+
+    def _on_save(self) -> None:
+        self.save_wanted.emit(self._name.text(), self._notes.toPlainText())
+
+
+def in_words(lesson: Lesson) -> str:
+    """What came out of a training, in a few plain words.
+
+    Parameters
+    ----------
+    lesson : Lesson
+        What was trained.
+
+    Returns
+    -------
+    str
+        E.g. ``"Best after 350 of 480 iterations, chosen on held-out data (0.612)."``
+    """
+    told = lesson.model.provenance
+    whole = told.get("iterations_in_all", told.get("iterations", 0))
+    words = f"Best after {told.get('iterations', whole)} of {whole} iterations"
+    if "score" in told:
+        return f"{words}, chosen by keypoints ({told['score']:.2f} px)."
+    if "validation" in told:
+        return f"{words}, chosen on held-out data (loss {told['validation']:.3f})."
+    return f"{words}."
