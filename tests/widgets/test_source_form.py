@@ -53,3 +53,19 @@ def test_axes_are_guessed_for_another_number_of_dimensions(shown: tuple[SourceFo
     form._axes.setCurrentText("zyx")
     first.data = np.zeros((6, 4, 16, 16))
     assert form._axes.currentText() == "tzyx"
+
+
+def test_corrected_axes_are_proposed_in_the_next_session(shown: tuple[SourceForm, Image, Image], qtbot: Any) -> None:
+    form, _, _ = shown
+    form._axes.setCurrentText("zyy")  # no axes
+    form._axes.setCurrentText("zyx")
+    viewer = ViewerModel()
+    viewer.add_image(np.zeros((6, 16, 16)), name="unlabelled")
+    labelled = viewer.add_image(np.zeros((6, 16, 16)), name="labelled", axis_labels=("t", "y", "x"))
+    later = SourceForm(viewer)
+    qtbot.addWidget(later)
+    later.chooser.set_layer(viewer.layers["unlabelled"])
+    assert later._axes.currentText() == "zyx"
+    later.chooser.set_layer(labelled)
+    assert later._axes.currentText() == "tyx"
+    later.chooser.disconnect_viewer()

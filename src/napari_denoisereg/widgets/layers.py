@@ -72,6 +72,23 @@ def detect_axes(layer: Layer) -> str:
     return "".join(letter or next(fill) for letter in known)
 
 
+def is_unlabelled(layer: Layer) -> bool:
+    """Whether nothing in a layer says what its axes are, so that `detect_axes` counts them only.
+
+    Parameters
+    ----------
+    layer : Layer
+        Any layer.
+
+    Returns
+    -------
+    bool
+        True where no axis has a name or unit that is known.
+    """
+    named = any(str(label).strip().lower() in LETTERS for label in layer.axis_labels)
+    return not named and not any(str(unit).endswith(TIME_UNITS) for unit in layer.units)
+
+
 def stack_from(layer: Layer, axes: str | None = None) -> Stack:
     """Turn an image layer into a stack, without reading or copying its data.
 

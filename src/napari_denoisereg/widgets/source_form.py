@@ -10,12 +10,14 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QSpinBox
 
 from napari_denoisereg.widgets.editors import calm
 from napari_denoisereg.widgets.layer_chooser import LayerChooser
-from napari_denoisereg.widgets.layers import Look, detect_axes, in_words, stack_from
+from napari_denoisereg.widgets.layers import Look, detect_axes, in_words, is_unlabelled, stack_from
+from napari_denoisereg.widgets.preferences import recall, remember
 
 if TYPE_CHECKING:
     from napari_denoisereg.stack import Stack
 
 AXES_CHOICES = {3: ("tyx", "zyx"), 4: ("tzyx", "tcyx", "czyx", "zcyx", "ctyx"), 5: ("tczyx", "tzcyx", "ctzyx")}
+CORRECTIONS = "axes"
 NO_LAYER = "Open a time-lapse or a stack of sections first, or try File > Open Sample."
 
 
@@ -42,6 +44,8 @@ class SourceForm(QWidget):
         self._least_frames = least_frames
         self._is_ready = False
         self._stack: Stack | None = None
+        # What the axes of layers without labels were the last time; a correction of now is for the next session.
+        self._corrections: dict[str, str] = dict(recall(CORRECTIONS, {}))
         self._guessed_for: tuple[Any, int] = (None, 0)  # layer and its number of dimensions
         self.chooser = LayerChooser(viewer)
         self.chooser.setToolTip("The movie or section stack to work on. It is never changed: results are new layers.")
@@ -113,11 +117,16 @@ class SourceForm(QWidget):
         self._axes.clear()
         if layer is not None:
             detected = detect_axes(layer)
-            self._axes.addItems([detected, *(axes for axes in AXES_CHOICES.get(layer.ndim, ()) if axes != detected)])
+            first = self._corrections.get(detected, detected) if is_unlabelled(layer) else detected
+            offered = dict.fromkeys((first, detected, *AXES_CHOICES.get(layer.ndim, ())))
+            self._axes.addItems(list(offered))
         self._axes.blockSignals(False)
 
     def _on_axes_changed(self, _: str) -> None:
         self._refresh()
+        layer = self.chooser.layer()
+        if layer is not None and self._stack is not None and is_unlabelled(layer):
+            remember(CORRECTIONS, {**dict(recall(CORRECTIONS, {})), detect_axes(layer): self._stack.axes})
 
     def _refresh(self) -> None:
         layer = self.chooser.layer()
