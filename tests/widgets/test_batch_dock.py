@@ -254,6 +254,6 @@ def test_results_never_share_a_name(tmp_path: Path) -> None:
 
 
 def test_errors_are_told_in_words() -> None:
-    assert in_words(ValueError("bad\nfile")) == "bad file"
-    assert "ran out of memory" in in_words(RuntimeError("CUDA out of memory. Tried"))
-    assert in_words(KeyError("x")).startswith("Unexpected error (KeyError)")
+    assert in_words(ValueError("/x/a.tif is bad\nfile"), Path("/x/a.tif")) == "a.tif is bad file"
+    assert "ran out of memory" in in_words(RuntimeError("CUDA out of memory. Tried"), Path("a"))
+    assert in_words(KeyError("x"), Path("a")).startswith("Unexpected error (KeyError)")

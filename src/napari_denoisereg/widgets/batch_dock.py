@@ -209,6 +209,7 @@ class BatchDock(ClosingWidget):
                 item = QTableWidgetItem(text)
                 item.setToolTip(str(job.source) if column == 0 else text)
                 self._table.setItem(row, column, item)
+        self._table.resizeRowsToContents()
         self._hint.setVisible(not self._jobs)
         self._refresh_buttons()
 
@@ -292,8 +293,8 @@ class BatchDock(ClosingWidget):
             self._current.seconds = time.monotonic() - self._start
 
     def _on_returned(self, result: Any) -> None:
-        if isinstance(result, Exception):
-            self._end("failed", in_words(result))
+        if isinstance(result, Exception) and self._current is not None:
+            self._end("failed", in_words(result, self._current.source))
         else:
             self._end("done", str(result))
 

@@ -151,8 +151,8 @@ def work(source: Path, target: Path, recipe: Pipeline, *, axes: str, device: str
     yield Progress(0, 1, f"reading {source.name}")
     stack = io.read(source, axes=axes or None)
     io.check_writable(target, results.expected_bytes(stack), overwrite=overwrite)
-    result = yield from portion(recipe.run(stack, device=device), 0.0, 0.9, source.name)
-    yield from portion(results.write_result(result, target, overwrite=overwrite), 0.9, 1.0, f"{source.name}: writing")
+    result = yield from portion(recipe.run(stack, device=device), 0.0, 0.9)
+    yield from portion(results.write_result(result, target, overwrite=overwrite), 0.9, 1.0, "writing")
     warning = doubts(result)
     return f"⚠ {warning}" if warning else summary(result).removeprefix("Done. ")
 
@@ -176,13 +176,15 @@ def attempt(steps: Steps[str]) -> Steps[str | Exception]:
         return error
 
 
-def in_words(error: Exception) -> str:
+def in_words(error: Exception, source: Path) -> str:
     """What went wrong, short enough for a table.
 
     Parameters
     ----------
     error : Exception
         Of a job.
+    source : Path
+        Its file: the table says already where it is.
 
     Returns
     -------
@@ -191,7 +193,7 @@ def in_words(error: Exception) -> str:
     """
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         return "The computer ran out of memory: close other programs, or use a part of the data."
-    words = " ".join(str(error).split())[:LONGEST_REASON]
+    words = " ".join(str(error).replace(str(source), source.name).split())[:LONGEST_REASON]
     is_meant = isinstance(error, ValueError | TypeError | OSError | ImportError | FloatingPointError)
     return words if is_meant and words else f"Unexpected error ({type(error).__name__}): {words}"
 
