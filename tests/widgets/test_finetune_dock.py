@@ -134,14 +134,18 @@ def test_stop_and_keep_the_best_even_while_paused(
     _, dock = open_dock(movie())
     endless(qtbot, dock, monkeypatch)
     press(qtbot, dock._runner, "Pause")
-    qtbot.wait(300)
-    count = len(dock._training.losses)
-    qtbot.wait(200)
-    assert len(dock._training.losses) == count
+    counts = [-1]
+
+    def is_still() -> bool:
+        qtbot.wait(400)  # longer than an iteration and its pictures
+        counts.append(len(dock._training.losses))
+        return counts[-1] == counts[-2]
+
+    qtbot.waitUntil(is_still, timeout=20_000)
     press(qtbot, dock, "Stop and keep the best")
     wait(qtbot, dock)
     assert dock._lesson.model.provenance["stopped"]
-    assert dock._lesson.model.provenance["iterations_in_all"] <= count + 2
+    assert dock._lesson.model.provenance["iterations_in_all"] <= counts[-1] + 2
     assert not dock._result.isHidden()
     assert unfinished(library) == []
 
@@ -241,6 +245,7 @@ def test_library_rename_compare_delete_export_import(
     wait(qtbot, dock)
     press(qtbot, dock._result, "Save to library")
     dock._library.expand(animate=False)
+    qtbot.wait(100)  # until it is laid out: a button without size cannot be clicked
     shelf = dock._shelf
     assert [entry.name for entry in shelf.chosen()] == ["cells"]
     shelf._name.setText("renamed")
