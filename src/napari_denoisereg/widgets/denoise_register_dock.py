@@ -48,11 +48,12 @@ from napari_denoisereg.widgets.layers import (
 from napari_denoisereg.widgets.preferences import apply_preferences, first_choice, limit_threads, remember
 from napari_denoisereg.widgets.recipe_actions import RecipeActions
 from napari_denoisereg.widgets.recipe_form import RecipeForm
-from napari_denoisereg.widgets.recipe_text import Job
+from napari_denoisereg.widgets.recipe_text import NO_START, Job
 from napari_denoisereg.widgets.result_layers import result_layers
 from napari_denoisereg.widgets.runner import Runner, report
 from napari_denoisereg.widgets.section import Section
 from napari_denoisereg.widgets.source_form import SourceForm, row_label, wrapped_label
+from napari_denoisereg.widgets.start_chooser import StartChooser
 
 if TYPE_CHECKING:
     import napari
@@ -112,6 +113,8 @@ class DenoiseRegisterDock(QWidget):
         self._advanced_page = QWidget()
         self._advanced_layout = QVBoxLayout(self._advanced_page)
         self._advanced_layout.setContentsMargins(0, 0, 0, 0)
+        self._start = StartChooser(self._viewer)
+        self._advanced_layout.addWidget(self._start)
         self._advanced = Section("Advanced", self._advanced_page)
         self._estimate = EstimateLine()
         self._show_frame = QPushButton("Preview this frame")
@@ -284,10 +287,14 @@ class DenoiseRegisterDock(QWidget):
         self._runner.start(steps, f"Preview of frame {number}", show)
 
     def _on_run(self) -> None:
-        stack, look = self._source.stack(), self._source.look()
-        if stack is None or look is None:
+        stack, look, layer = self._source.stack(), self._source.look(), self._source.chooser.layer()
+        if stack is None or look is None or layer is None:
             return
-
+        try:
+            start = self._start.start(layer, stack)
+        except ValueError as error:
+            report(error)
+            return
         wanted = {"denoised": self._denoise.isChecked(), "registered": self._register.isChecked()}
 
         recipe, device = self.value(), str(self._device.currentData())
@@ -297,13 +304,15 @@ class DenoiseRegisterDock(QWidget):
             self._estimate.learn(recipe, stack, device, run[1])
 
         self._estimate.stand_back()
-        self._runner.start(timed(run_recipe(recipe, stack, device)), f"Denoise and register {look.name}", show)
+        self._runner.start(timed(run_recipe(recipe, stack, device, start=start)), f"Denoise and register {look.name}", show)
 
     def _job(self) -> Job | None:
-        """What *Run* would do now."""
+        """What *Run* would do now; raises ValueError for what a text cannot say."""
         stack, layer = self._source.stack(), self._source.chooser.layer()
         if stack is None or layer is None:
             return None
+        if self._start.start(layer, stack) is not None:
+            raise ValueError(NO_START)
         return Job.of(self.value(), stack, layer, str(self._device.currentData()))
 
     # ------------------------------------------------------------------------------------------ results

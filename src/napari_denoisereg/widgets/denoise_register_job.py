@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from napari_denoisereg.model import Model
     from napari_denoisereg.pipeline import Pipeline, Result
+    from napari_denoisereg.register import Registration
     from napari_denoisereg.stack import Stack
 
 MOST_NAMED = 12  # frames in one warning
@@ -147,7 +148,9 @@ def denoises(recipe: Pipeline) -> bool:
     return recipe.denoise is not None or any(registrar.is_denoiser for registrar in recipe.registrars)
 
 
-def run_recipe(recipe: Pipeline, stack: Stack, device: str, models: Sequence[Model] = ()) -> Steps[Outcome]:
+def run_recipe(
+    recipe: Pipeline, stack: Stack, device: str, models: Sequence[Model] = (), start: Registration | None = None
+) -> Steps[Outcome]:
     """Run a recipe and prepare its layers.
 
     Parameters
@@ -160,13 +163,15 @@ def run_recipe(recipe: Pipeline, stack: Stack, device: str, models: Sequence[Mod
         Where to compute.
     models : sequence of Model
         Trained ones to use instead of training.
+    start : Registration, optional
+        What is known of the motion already.
 
     Returns
     -------
     Steps of Outcome
         Long work.
     """
-    result = yield from portion(recipe.run(stack, device=device, models=models), 0.0, 0.97)
+    result = yield from portion(recipe.run(stack, device=device, models=models, start=start), 0.0, 0.97)
     arrows = None
     if result.registration is not None:
         arrows = yield from portion(arrows_of(result.registration), 0.97, 0.99)

@@ -31,7 +31,7 @@ class RecipeActions(QWidget):
     runner : Runner
         Looks at files.
     job : callable
-        What would be run now; None where that is not possible.
+        What would be run now; None where that is not possible; raises ValueError for what a text cannot say.
     parent : QWidget, optional
         Qt parent.
     """
@@ -73,7 +73,11 @@ class RecipeActions(QWidget):
         self.saved.emit(recipe.model_copy(update={"name": name}))
 
     def _copy(self, title: str, text: Callable[[Job], Steps[str]]) -> None:
-        job = self._job()
+        try:
+            job = self._job()
+        except ValueError as error:
+            report(error)
+            return
         if job is None or self._runner.is_running:
             self._runner.say("Choose a layer first, and wait until nothing runs.")
             return

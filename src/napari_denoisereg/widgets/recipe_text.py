@@ -27,6 +27,10 @@ NO_FILE = (
     "A command needs a file, and layer {name!r} is not one (or was changed since it was opened): save it first, with "
     "File > Save Selected Layers as .tif, open that, and copy again."
 )
+NO_START = (
+    "A text cannot hold the start chosen under Advanced: choose 'Nothing known' there to copy, save the transforms in the dock "
+    "'Transforms', and give them by --start FILE or start=."
+)
 WIDTH = 100
 
 

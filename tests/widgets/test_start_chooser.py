@@ -1,0 +1,85 @@
+"""Manual help in the dock: a registration that loses track alone goes on from transforms of the session."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.layers import Image
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Qt
+from scipy import ndimage
+
+from napari_denoisereg.geometry import Grid, Identity, PerFrame, Translation
+from napari_denoisereg.register import Registration
+from napari_denoisereg.steps import finish
+from napari_denoisereg.widgets.denoise_register_dock import DenoiseRegisterDock
+from napari_denoisereg.widgets.denoise_register_job import load_engine
+from napari_denoisereg.widgets.layers import METADATA_KEY
+from napari_denoisereg.widgets.transforms_list import Known, known_on
+from napari_denoisereg.widgets.transforms_session import kept
+
+SHIFTS = np.array([(0, 0), (14, -18), (-15, 17), (16, 15)], float)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list:
+    shown: list = []
+    monkeypatch.setattr(notification_manager, "dispatch", shown.append)
+    return shown
+
+
+@pytest.fixture
+def opened(make_napari_viewer: Any, qtbot: Any, working_threads: Callable[[], list[str]]) -> Iterator[Any]:
+    """A movie of jumps, the dock with Denoise off, and *Advanced* open."""
+    finish(load_engine())
+    viewer = make_napari_viewer()
+    base = ndimage.gaussian_filter(np.random.default_rng(3).normal(size=(128, 128)), 3)
+    frames = np.stack([ndimage.shift(base, shift, order=1)[32:96, 32:96] for shift in SHIFTS]).astype(np.float32)
+    place = {"scale": (1, 0.5, 0.5), "translate": (0, 7, -3), "units": ("s", "um", "um"), "axis_labels": ("t", "y", "x")}
+    layer = viewer.add_layer(Image(frames, name="jumps", **place))
+    _, dock = viewer.window.add_plugin_dock_widget("napari-denoisereg", "Denoise and register")
+    qtbot.waitUntil(lambda: not dock._runner.is_running, timeout=60_000)
+    dock._denoise.click()
+    qtbot.mouseClick(dock._advanced.toggleButton(), Qt.MouseButton.LeftButton)
+    yield viewer, layer, dock
+    qtbot.waitUntil(lambda: not working_threads(), timeout=5000)
+
+
+def choose(dock: DenoiseRegisterDock, number: int) -> None:
+    dock._start._choice.showPopup()
+    dock._start._choice.setCurrentIndex(number)
+    dock._start._choice.hidePopup()
+
+
+def run(qtbot: Any, dock: DenoiseRegisterDock) -> None:
+    with qtbot.waitSignal(dock._runner.finished, timeout=60_000):
+        qtbot.mouseClick(dock._run, Qt.MouseButton.LeftButton)
+
+
+def error(viewer: Any) -> float:
+    """Largest distance from the truth, px."""
+    found = viewer.layers[-1].metadata[METADATA_KEY]["registration"]
+    middle = np.array([[16.0, 16.0]])
+    return max(float(np.abs((found.points(t, middle) - middle) / 0.5 - SHIFTS[t]).max()) for t in range(4))
+
+
+def test_registration_goes_on_from_the_chosen_start(opened: Any, qtbot: Any, told: list) -> None:
+    viewer, layer, dock = opened
+    run(qtbot, dock)
+    assert error(viewer) > 5
+    grid = Grid((64, 64), (0.5, 0.5), (), ("micrometer",) * 2)
+    rough = Registration(PerFrame([Identity(2), *(Translation((shift * 0.5 + 0.4).tolist()) for shift in SHIFTS[1:])]), grid)
+    kept(viewer).append(known_on(layer, rough, "tyx", "by hand"))
+    kept(viewer).append(Known("short", Registration(PerFrame([Identity(2)] * 2), grid)))
+    choose(dock, 2)  # after the one that the first run found
+    assert dock._start._choice.currentText() == "by hand"
+    run(qtbot, dock)
+    assert error(viewer) < 0.3
+    dock._actions.findChildren(type(dock._run))[0].click()
+    assert "'Nothing known'" in told[-1].message
+    count = len(viewer.layers)
+    dock._start._choice.setCurrentIndex(dock._start._choice.findText("short"))
+    qtbot.mouseClick(dock._run, Qt.MouseButton.LeftButton)
+    assert "has transforms for 2" in told[-1].message
+    assert len(viewer.layers) == count
