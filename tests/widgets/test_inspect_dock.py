@@ -409,7 +409,7 @@ def test_motion_is_read_in_world_units(ready: Any, qtbot: Any) -> None:
 
 
 def test_kymograph_along_a_drawn_line(ready: Any, qtbot: Any) -> None:
-    viewer, dock = ready()
+    viewer, dock = ready(show=True)
     view = toggle(qtbot, dock, "Motion over time")
     assert not view._before.isVisibleTo(view)
     press(qtbot, view, "Draw a line")
@@ -436,7 +436,7 @@ def test_kymograph_along_a_drawn_line(ready: Any, qtbot: Any) -> None:
 
 # ------------------------------------------------------------------------------------------ noise
 def test_residual_histogram_and_profile(ready: Any, qtbot: Any) -> None:
-    viewer, dock = ready()
+    viewer, dock = ready(show=True)
     before = state(viewer)
     view = toggle(qtbot, dock, "Noise taken away")
     assert "resembles the image" in view._words.text()  # the pretended denoiser takes a tenth of everything
@@ -449,7 +449,9 @@ def test_residual_histogram_and_profile(ready: Any, qtbot: Any) -> None:
     settle(qtbot, dock)
     noisy, denoised = (item.getData()[1] for item in view._profile.getPlotItem().listDataItems())
     np.testing.assert_allclose(denoised, 0.9 * noisy, rtol=1e-4)
+    assert not viewer.layers["cells"].visible
     press(qtbot, view, "Show the residual")
+    assert viewer.layers["cells"].visible
     toggle(qtbot, dock, "Noise taken away")
     assert state(viewer) == before
 

@@ -133,8 +133,7 @@ class DeformationView(View):
         results = self._results
         if results is None:
             return
-        if not len(self._stage):
-            self._stage.hide_others(images=False)
+        self._stage.hide_others(images=False)
         self._draw_images(fields, results)
         if fields.lines is None:
             self._stage.drop("lines")

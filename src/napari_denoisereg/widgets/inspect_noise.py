@@ -180,9 +180,9 @@ class NoiseView(View):
     def _draw_residual(self) -> None:
         if self._results is None or self._latest is None or not self._show.isChecked():
             self._stage.drop("residual")
+            self._stage.bring_back()
             return
-        if self._stage.layer("residual") is None:
-            self._stage.hide_others(images=True)
+        self._stage.hide_others(images=True)
         reach = max(3 * self._latest.figures.spread, 1e-12)
         look = {"name": "Residual (noisy − denoised)", "colormap": "gray", "contrast_limits": (-reach, reach)}
         self._stage.show_image("residual", self._latest.residual, self._results, **look)

@@ -135,7 +135,7 @@ class OverlayView(View):
 
     def _on_mode(self, _: int) -> None:
         self._show_options()
-        self._stage.clear()
+        self._stage.drop("first", "second")
         self._draw()
 
     def _on_option(self, _: int) -> None:
@@ -171,8 +171,7 @@ class OverlayView(View):
     def _draw(self) -> None:
         if self._results is None or self._pair is None:
             return
-        if not len(self._stage):
-            self._stage.hide_others(images=True)
+        self._stage.hide_others(images=True)
         mode, (first, second) = self._mode.currentData(), self._pair.names
         drawings = {OVERLAY: self._draw_overlay, CHECKERBOARD: self._draw_board, SWIPE: self._draw_swipe}
         drawings.get(mode, self._draw_flicker)(self._results, self._pair)

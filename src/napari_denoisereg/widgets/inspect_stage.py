@@ -35,11 +35,7 @@ class Stage:
         self._layers: dict[str, Layer] = {}
         self._hidden: list[Layer] = []
         self._active: Layer | None = None
-        self._is_working = False
-
-    def __len__(self) -> int:
-        """Number of layers shown."""
-        return len(self._layers)
+        self._has_hidden = False
 
     def layer(self, key: str) -> Layer | None:
         """The layer of that key, None where there is none."""
@@ -98,10 +94,13 @@ class Stage:
         self._viewer.layers.selection.active = self._layers[key]
 
     def hide_others(self, *, images: bool) -> None:
-        """Hide the arrows of results and, where wanted, the user's images.
+        """Hide the arrows of results and, where wanted, the user's images, once.
 
-        They come back with `clear`, unless the user shows or hides them meanwhile.
+        They come back with `bring_back`, unless the user shows or hides them meanwhile.
         """
+        if self._has_hidden:
+            return
+        self._has_hidden = True
         for layer in self._viewer.layers:
             record = record_of(layer)
             is_in_the_way = "registration" in record or (images and isinstance(layer, Image))
@@ -110,21 +109,26 @@ class Stage:
                 layer.events.visible.connect(self._on_visible)
                 self._hidden.append(layer)
 
-    def drop(self, key: str) -> None:
-        """Take one layer away."""
-        layer = self._layers.pop(key, None)
-        if layer is not None and layer in self._viewer.layers:
-            self._work(lambda: self._viewer.layers.remove(layer))
+    def bring_back(self) -> None:
+        """Show what was hidden."""
+        for layer in list(self._hidden):
+            self._forget(layer)
+            layer.visible = True
+        self._has_hidden = False
+
+    def drop(self, *keys: str) -> None:
+        """Take layers away."""
+        for key in keys:
+            layer = self._layers.pop(key, None)
+            if layer is not None and layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
         if not self._layers:
             self._listen(False)
 
     def clear(self) -> None:
-        """Take all layers away and bring back what was hidden."""
-        for key in list(self._layers):
-            self.drop(key)
-        for layer in list(self._hidden):
-            self._forget(layer)
-            layer.visible = True
+        """Take all layers away, bring back what was hidden, and the layer that was selected."""
+        self.drop(*list(self._layers))
+        self.bring_back()
         if self._active is not None and self._active in self._viewer.layers:
             self._viewer.layers.selection.active = self._active
         self._active = None
@@ -156,20 +160,13 @@ class Stage:
             if name in settings:
                 setattr(layer, name, settings[name])
 
-    def _work(self, change: Callable[[], Any]) -> None:
-        self._is_working = True
-        try:
-            change()
-        finally:
-            self._is_working = False
-
     def _listen(self, is_wanted: bool) -> None:
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
         if is_wanted:
             self._viewer.layers.events.removed.connect(self._on_layer_removed)
 
     def _on_layer_removed(self, event: Any) -> None:
-        if not self._is_working and event.value in self._layers.values():
+        if event.value in self._layers.values():
             self._on_removed()
 
     def _on_visible(self, event: Any) -> None:
