@@ -56,3 +56,13 @@ def test_one_movie_like_it_among_several_is_enough() -> None:
 
 def test_a_model_that_remembers_nothing_says_nothing() -> None:
     assert differences(Model(Noise2Void(), {}, 2), cells()) == ()
+
+
+def test_python_and_the_command_line_are_warned() -> None:
+    import napari_denoisereg as dr
+    from napari_denoisereg.steps import finish
+
+    method = Noise2Void(iterations=1, patch=16, batch=1)
+    model = finish(method.fit([cells(5.0)]))
+    with pytest.warns(UserWarning, match="The noise is .* times stronger than in the data the model was trained on. Check"):
+        dr.denoise(cells(60.0), method, model=model, device="cpu")

@@ -6,6 +6,7 @@ library `model_shelf`; pictures and curves appear in a panel below the canvas (`
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 ABOUT_TRAIN = "Train on the layer. You can go on using napari; Cancel leaves everything as it was."
 ABOUT_STOP = "End the training now; the weights that did best on held-out data are kept."
+BY_KEYPOINTS = "The best weights will be chosen by the keypoints that lie over the movie."
 STOPPING = "Stopping; the best is kept …"
 
 
@@ -71,6 +73,7 @@ class FineTuneDock(QWidget):
         self._start = StartForm()
         self._judgement = wrapped_label()
         self._judgement.setObjectName("judgement")
+        self._judges = wrapped_label(BY_KEYPOINTS)
         self._discard = QPushButton("Forget the interrupted training")
         self._discard.setToolTip("Delete what a crash left of it.")
         self._train = QPushButton("Train")
@@ -88,7 +91,7 @@ class FineTuneDock(QWidget):
         page = QWidget()
         rows = QVBoxLayout(page)
         rows.setContentsMargins(0, 0, 6, 0)
-        for widget in (self._source, self._more, self._line(), self._start, self._discard, self._judgement, self._result):
+        for widget in (self._source, self._more, self._line(), *self._choices()):
             rows.addWidget(widget)
         rows.addWidget(self._library)
         rows.addStretch(1)
@@ -108,6 +111,9 @@ class FineTuneDock(QWidget):
         layout.addWidget(self._runner)
         self.setMinimumWidth(280)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+
+    def _choices(self) -> tuple[QWidget, ...]:
+        return self._start, self._discard, self._judges, self._judgement, self._result
 
     @staticmethod
     def _line() -> QFrame:
@@ -155,9 +161,18 @@ class FineTuneDock(QWidget):
     def _on_chosen(self) -> None:
         start = self._start.start()
         self._discard.setVisible(start is not None and start.is_unfinished)
+        self._say_judges()
         self._more.set_main(self._source.chooser.layer())
         self._judge()
         self._refresh()
+
+    def _say_judges(self) -> None:
+        """Say whether keypoints will choose the best weights."""
+        stack, method = self._source.stack(), None
+        with contextlib.suppress(ValueError):  # said under the form
+            method = self._start.value()
+        has_judges = stack is not None and method is not None and keypoints_in(self._viewer, method, stack) is not None
+        self._judges.setVisible(has_judges)
 
     def _on_discard(self) -> None:
         start = self._start.start()

@@ -11,7 +11,7 @@ from qtpy.QtGui import QImage, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 if TYPE_CHECKING:
-    from napari_denoisereg.widgets.finetune_job import Panel, Picture
+    from napari_denoisereg.widgets.finetune_pictures import Panel, Picture
 
 GAP = 6  # px
 EMPTY = "Pictures of the region in view appear here while the network learns."

@@ -58,6 +58,7 @@ class ModelShelf(QWidget):
         self._list.setSelectionMode(QListWidget.SelectionMode.ExtendedSelection)
         self._list.setIconSize(QSize(ICON, ICON))
         self._list.setMinimumHeight(150)
+        self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._list.setAccessibleName("Models")
         self._list.setToolTip("Saved models. Choose two (Ctrl+click) to compare them.")
         self._words = wrapped_label(EMPTY)

@@ -1,0 +1,102 @@
+"""Training with pictures on the way, for every method that is trained, in 2D and 3D, on lazy movies."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import pytest
+
+from napari_denoisereg.denoise import Denoiser
+from napari_denoisereg.denoise.noise2void import Noise2Void
+from napari_denoisereg.io.library import FAMILIES, Library
+from napari_denoisereg.method import Method
+from napari_denoisereg.stack import Stack
+from napari_denoisereg.steps import Progress, finish
+from napari_denoisereg.widgets.finetune_job import InView, Order, comparison, curves, train
+from napari_denoisereg.widgets.finetune_pictures import overlay, predicted, signed
+
+TINY = {"iterations": 2, "seconds": 60.0, "every": 1, "batch": 1, "patch": 16, "size": 32}
+TRAINED = [member for family in FAMILIES for member in family.members().values() if getattr(member, "is_trained", False)]
+
+
+def quick(member: type[Method]) -> Method:
+    return member().model_copy(update={name: value for name, value in TINY.items() if name in member.model_fields})
+
+
+@pytest.fixture
+def movie() -> Callable[[str], Stack]:
+    def make(axes: str) -> Stack:
+        shape = {"tyx": (4, 40, 48), "tzyx": (3, 8, 24, 32)}[axes]
+        data = np.random.default_rng(0).normal(100, 20, shape).astype(np.float32)
+        return Stack(da.from_array(data, chunks=(1, *shape[1:])), axes, name="lazy")
+
+    return make
+
+
+@pytest.mark.parametrize("member", TRAINED, ids=lambda member: member.kind)
+def test_every_trained_method_can_be_followed(member: type[Method], movie: Callable, tmp_path: Path) -> None:
+    seen = list[Progress]()
+    order = Order(quick(member), (movie("tyx"),), device="cpu")
+    lesson = finish(train(order, InView((2, (slice(0, 40), slice(0, 48)))), Library(tmp_path)), seen.append)
+    assert any(progress.training is not None for progress in seen)
+    assert any(progress.preview is not None and progress.preview.panels for progress in seen)
+    assert "best" in lesson.kept
+    assert lesson.model.thumbnail is not None
+    assert lesson.model.thumbnail.dtype.is_floating_point is False
+    captions = [panel.caption for panel in lesson.sight.panels]
+    assert captions[:2] == (["Raw", "Denoised"] if issubclass(member, Denoiser) else ["Frame 0 + 2", "Aligned"])
+    assert all(panel.pixels.dtype == np.uint8 for panel in lesson.sight.panels)
+    assert list((tmp_path / "unfinished").iterdir()) == []
+
+
+def test_a_volume_shows_its_plane_in_view(movie: Callable, tmp_path: Path) -> None:
+    stack = movie("tzyx")
+    place = (1, (slice(5, 6), slice(4, 20), slice(0, 32)))
+    lesson = finish(train(Order(quick(Noise2Void), (stack,), device="cpu"), InView(place), Library(tmp_path)))
+    raw, clean = predicted(lesson.model, stack, place)
+    assert raw.shape == clean.shape == (16, 32)
+    np.testing.assert_array_equal(raw, stack.frame(1)[5, 4:20])
+    assert lesson.sight.panels[0].pixels.shape == (16, 32)
+
+
+def test_a_region_shows_what_the_whole_frame_shows(movie: Callable, tmp_path: Path) -> None:
+    stack = movie("tyx")
+    model = finish(quick(Noise2Void).fit([stack]))
+    whole = predicted(model, stack, (1, (slice(0, 40), slice(0, 48))))[1]
+    part = predicted(model, stack, (1, (slice(8, 24), slice(16, 40))))[1]
+    np.testing.assert_allclose(part, whole[8:24, 16:40], atol=1e-3)
+
+
+def test_closing_leaves_nothing(movie: Callable, tmp_path: Path) -> None:
+    steps = train(Order(quick(Noise2Void), (movie("tyx"),)), InView((0, (slice(0, 40), slice(0, 48)))), Library(tmp_path))
+    while next(steps).training is None:
+        pass
+    steps.close()
+    assert list((tmp_path / "unfinished").iterdir()) == []
+
+
+def test_models_of_another_dimension_are_not_compared(movie: Callable) -> None:
+    model = finish(quick(Noise2Void).fit([movie("tyx")]))
+    with pytest.raises(ValueError, match="trained on 2D frames"):
+        finish(comparison([("one", model)], movie("tzyx"), (0, (slice(0, 8),) * 3)))
+
+
+def test_curves_are_means_of_blocks() -> None:
+    class Training:
+        losses = tuple(np.arange(1000.0))
+        validation = ((500, 0.5),)
+
+    sight = curves(Training())  # type: ignore[arg-type]
+    assert len(sight.losses) == 250
+    np.testing.assert_allclose(sight.losses[0], [2.0, 1.5])
+    assert sight.validation.tolist() == [[500.0, 0.5]]
+
+
+def test_colours_mean_what_the_manual_says() -> None:
+    picture = signed(np.array([[-100.0, 0.0, 100.0] + [0.0] * 97]))
+    assert picture[0, 0, 2] > picture[0, 0, 0]  # blue below zero
+    assert picture[0, 2, 0] > picture[0, 2, 2]  # orange above
+    assert picture[0, 1].tolist() == [0, 0, 0]
+    ramp = np.linspace(0, 1, 100).reshape(10, 10)
+    assert np.ptp(overlay(ramp, ramp)[..., :], axis=-1).max() == 0  # grey where they agree
