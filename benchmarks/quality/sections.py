@@ -1,6 +1,7 @@
 """Serial sections, ssEMnet's protocol: project and peers side by side, from one run. See benchmarks/README.md.
 
-python benchmarks/quality/sections.py            SEEDS="0 1 2" METHODS="sections ssemnet" PART=held_back|first|all
+python benchmarks/quality/sections.py, with SEEDS="0 1 2" METHODS="sections ssemnet" PART=held_back|first|all
+KINDS="plain defects" in the environment.
 """
 
 import itertools
@@ -32,10 +33,11 @@ SEEDS = [int(seed) for seed in os.environ.get("SEEDS", "10 11 12").split()]
 METHODS = os.environ.get("METHODS", "affine ssemnet sections").split()
 PARTS = {"first": slice(0, 60, 5), "held_back": slice(60, 120, 5), "all": slice(0, 120, 5)}
 PART = os.environ.get("PART", "held_back")
+KINDS = os.environ.get("KINDS", "plain defects").split()
 PREFILTER = 2.0  # px
 
 lines: list[str] = []
-Aligner = Callable[[np.ndarray], Sequence[Transform]]
+Aligner = Callable[[DeformedSections], Sequence[Transform]]
 
 
 def say(text: str = "") -> None:
@@ -46,7 +48,8 @@ def say(text: str = "") -> None:
 def flow_chain(flow: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Aligner:
     """Dense flow of every section to the one before, composed."""
 
-    def run(images: np.ndarray) -> list[Transform]:
+    def run(sections: DeformedSections) -> list[Transform]:
+        images = sections.images
         smooth = [np.clip(gaussian_filter(image.astype(float), PREFILTER), 0, 255).astype(np.uint8) for image in images]
         grid, found = Grid(images.shape[1:]), list[Transform]([Identity(2)])
         for fixed, moving in itertools.pairwise(smooth):
@@ -61,19 +64,27 @@ def flow_chain(flow: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Aligner:
 def ours(kind: str) -> Aligner:
     """A registrar of the project, by its kind, with its defaults."""
 
-    def run(images: np.ndarray) -> PerFrame:
-        stack, registrar = Stack(images, "zyx"), Registrar.coerce(kind)
+    def run(sections: DeformedSections) -> PerFrame:
+        stack, registrar = Stack(sections.images, "zyx"), Registrar.coerce(kind)
         models = finish(train([registrar], stack))
         return finish(register_stack(stack, [registrar], models=models)).transforms
 
     return run
 
 
+def undone(sections: DeformedSections) -> list[Transform]:
+    """The inverse of the known deformation: the best possible, as some tissue has left the image."""
+    grid = Grid(sections.images.shape[1:])
+    inverses = [Displacement(torch.from_numpy(source).float(), grid).inverse() for source in sections.source]
+    return [Displacement(each.field.nan_to_num(), grid) for each in inverses]
+
+
 def aligners() -> dict[str, Aligner]:
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     return {
-        "deformed": lambda images: [Identity(2)] * len(images),
-        "StackReg affine, chain": lambda images: stackreg_chain(images.astype(float)),
+        "deformed": lambda sections: [Identity(2)] * len(sections.images),
+        "undone exactly": undone,
+        "StackReg affine, chain": lambda sections: stackreg_chain(sections.images.astype(float)),
         "OpenCV DIS flow, chain": flow_chain(lambda fixed, moving: dis.calc(fixed, moving, None)),
         "OpenCV Farnebäck flow, chain": flow_chain(
             lambda fixed, moving: cv2.calcOpticalFlowFarneback(fixed, moving, None, 0.5, 5, 31, 5, 7, 1.5, 0)
@@ -105,7 +116,7 @@ def table(images: np.ndarray, ids: np.ndarray, *, defects: bool) -> None:
     worst = 0.0
     for name, align in aligners().items():
         start = time.perf_counter()
-        found = [align(stack.images) for stack in stacks]
+        found = [align(stack) for stack in stacks]
         seconds = (time.perf_counter() - start) / len(stacks) / len(images)
         dice, far, ncc = np.array([judge(s, t) for s, t in zip(stacks, found, strict=True)]).T
         worst = worst or float(np.median(dice))
@@ -123,11 +134,13 @@ def main() -> None:
         raise SystemExit(f"{folder} is not there (set DENOISEREG_DATA)")
     say(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     images, ids = (tifffile.imread(folder / f"{name}.tif")[PARTS[PART]] for name in ("raw", "neuron_ids"))
-    for defects in (False, True):
-        table(images, ids, defects=defects)
+    for kind in KINDS:
+        table(images, ids, defects=kind == "defects")
     results = Path(__file__).resolve().parents[1] / "results"
     results.mkdir(exist_ok=True)
-    (results / f"{datetime.now(UTC):%Y-%m-%d}-sections-{PART}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (results / f"{datetime.now(UTC):%Y-%m-%d}-{'-'.join(METHODS)}-{PART}.txt").write_text(
+        "\n".join(lines) + "\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-PRESETS = ("fast", "balanced", "best")  # come with the project
+PRESETS = ("fast", "balanced", "best", "sections")  # come with the project
+PAPER_RECIPES = ("deep_denoise_deep_affine", "denoisereg_raw_voxelmorph", "denoisereg_voxelmorph")  # come with it, too
 FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')  # in a file's name, on any system
 LONGEST_NAME = 80
 
@@ -66,7 +67,7 @@ def path_of(name: str) -> Path:
     ValueError
         For a name that is empty, too long, cannot be that of a file, or belongs to the project.
     """
-    if name.lower() in (*PRESETS, "custom"):
+    if name.lower() in (*PRESETS, *PAPER_RECIPES, "custom"):
         raise ValueError(f"{name!r} is the name of a recipe that comes with the program; choose another.")
     if not name or name != name.strip() or name.startswith(".") or len(name) > LONGEST_NAME or FORBIDDEN.search(name):
         raise ValueError(

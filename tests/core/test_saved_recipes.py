@@ -44,5 +44,5 @@ def test_names_that_cannot_be_kept_are_refused(name: str, home: Path) -> None:
 
 def test_unknown_recipe_names_those_there_are() -> None:
     saved_recipes.save(presets()["fast"].to_dict(), "mine")
-    with pytest.raises(FileNotFoundError, match="fast, balanced, best, mine or a JSON file"):
+    with pytest.raises(FileNotFoundError, match=f"{', '.join(presets())}, mine or a JSON file"):
         load_recipe("yours")

@@ -31,7 +31,7 @@ def test_what_is_left_out_has_its_default() -> None:
 def test_json_says_every_setting(tmp_path: Path) -> None:
     recipe = load_recipe(WRITTEN)
     written = json.loads(recipe.to_json())
-    assert set(written) == {"name", "description", "denoise", "register", "series", "channel", "keep_denoised"}
+    assert set(written) == {"name", "description", "denoise", "register", "series", "channel", "keep_denoised", "turns"}
     assert set(written["register"][0]) == {"kind", *AffineDescent.model_fields}
     assert load_recipe(written) == recipe
 
@@ -68,7 +68,7 @@ def test_a_file_that_is_no_recipe_is_refused(text: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["quickly", "nowhere/mine.json"])
 def test_a_name_that_is_neither_preset_nor_file_is_refused(name: str) -> None:
-    with pytest.raises(FileNotFoundError, match="give one of fast, balanced, best or a JSON file"):
+    with pytest.raises(FileNotFoundError, match=f"give one of {', '.join(presets())} or a JSON file"):
         load_recipe(name)
 
 

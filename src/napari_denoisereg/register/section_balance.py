@@ -23,7 +23,7 @@ from scipy.sparse.linalg import cg, splu
 
 Floats = NDArray[np.float64]
 ROUNDS = 4
-DIRECT = 6000  # up to so many unknowns are solved directly
+DIRECT = 500  # up to so many unknowns are solved directly
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,7 @@ class Sections(Registrar, kind="sections"):
     )
     stiffness: float = setting(0.02, "How hard a section is to bend: higher is smoother.", gt=0, le=1e6)
     pull: float = setting(0.01, "How strongly sections are held where they were, against drift.", gt=0, le=1e6)
-    steadiness: float = setting(
-        0.1, "How steadily tissue runs on from section to section; high for thin sections.", gt=0, le=1e6
-    )
+    steadiness: float = setting(0.3, "How steadily tissue runs on; high for thin sections.", gt=0, le=1e6)
     outlier: float = setting(2.0, "Matches that are off by more than that count little (folds, dust).", unit="px", gt=0, le=1e3)
     finest: int = setting(2, "Resolution to end at: 1 full, 2 half, 4 quarter.", ge=1, le=16)
     coarsest: int = setting(4, "Resolution to begin at; the reach is 6 of its voxels.", ge=1, le=64, advanced=True)
