@@ -32,7 +32,8 @@ from napari_denoisereg.widgets.keypoint_predict import Ways
 from napari_denoisereg.widgets.layers import METADATA_KEY
 
 PER_INCH = 300  # dots, in print
-CHART_WIDTH = 6.2  # inches
+CSS_PER_INCH = 96  # pixels, as HTML counts them
+CHART_WIDTH = 5.6  # inches
 STYLE = """
 body{font-family:Helvetica,Arial,sans-serif;font-size:10pt;color:#222}
 h1{font-size:17pt}h2{font-size:12pt;margin-top:14pt}
@@ -258,7 +259,8 @@ def print_page(html: str, title: str, path: Path) -> None:
     for number, svg in enumerate(charts):
         image = _drawn(svg)
         document.addResource(QTextDocument.ResourceType.ImageResource.value, QUrl(f"chart:{number}"), image)
-        html = html.replace(svg, f'<p><img src="chart:{number}" width="{image.width()}" height="{image.height()}"></p>', 1)
+        width, height = (round(side * CSS_PER_INCH / PER_INCH) for side in (image.width(), image.height()))
+        html = html.replace(svg, f'<p><img src="chart:{number}" width="{width}" height="{height}"></p>', 1)
     document.setHtml(_plain(html))
     document.print_(writer)  # type: ignore[attr-defined]  # qtpy gives both bindings this name
     if not path.exists() or path.stat().st_size == 0:
@@ -272,8 +274,6 @@ def _drawn(svg: str) -> QImage:
     size = renderer.defaultSize()
     image = QImage(width, round(width * size.height() / size.width()), QImage.Format.Format_RGB32)
     image.fill(0xFFFFFFFF)
-    image.setDotsPerMeterX(round(PER_INCH / 0.0254))
-    image.setDotsPerMeterY(round(PER_INCH / 0.0254))
     painter = QPainter(image)
     renderer.render(painter)
     painter.end()
@@ -284,6 +284,7 @@ def _plain(html: str) -> str:
     """The page without what Qt's text engine does not know."""
     body = re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL)
     body = re.sub(r"<details><summary>(.*?)</summary>(.*?)</details>", r"<h2>\1</h2>\2", body, flags=re.DOTALL)
+    body = body.replace("<table>", '<table cellpadding="4">')
     return re.sub(r"<div><b>(.*?)</b>(.*?)</div>", r"<p><big><b>\1</b></big> \2</p>", body, flags=re.DOTALL)
 
 
