@@ -16,7 +16,7 @@ from napari_denoisereg.widgets.keypoint_marks import Marks
 
 Index = QModelIndex | QPersistentModelIndex
 KEYPOINT, FRAME, WHO, BEFORE, AFTER, GAIN = range(6)
-HEADERS = ("Point", "Frame", "Annotator", "Before", "After", "Gain")
+HEADERS = ("Point", "Frame", "Who", "Before", "After", "Gain")
 TIPS = (
     "Number of the keypoint in its colour; c: on a contour; ✕: excluded; ✓: held out to check a fit.",
     "Frame of the mark.",
