@@ -149,7 +149,7 @@ class DeformationView(View):
             width = max(results.noisy.grid.shape[-2:]) / 250
             look = {"name": "Displacement arrows", "edge_color": "#e69f00", "edge_width": width, "vector_style": "arrow"}
             self._stage.show_vectors("arrows", data, results, **look)
-        self._words.setText(fields.words)
+        self.say(fields.words)
 
     def _draw_images(self, fields: Fields, results: Results) -> None:
         steps = tuple(float(step) for step in fields.steps)

@@ -83,6 +83,7 @@ class LineDrawer(QWidget):
         known = self._stage.layer(KEY)
         if known is not None:
             return known
+        self._stage.hide_others(images=False)  # arrows on which a line is hardly seen
         width = max(1.0, max(self._results.noisy.grid.shape[-2:]) / 200)
         layer = self._stage.show_line(KEY, self._results, name="Line", edge_color=COLOUR, edge_width=width)
         layer.events.data.connect(self._on_data)

@@ -167,7 +167,7 @@ class NoiseView(View):
             self._profile.set_names(f"Distance ({self._results.unit})", "Grey value")
             self._draw(self._profile, *noise.profiles)
         figures = noise.figures
-        self._words.setText(
+        self.say(
             f"{VERDICTS[figures.verdict]} (Spread {figures.spread:.3g} grey values, mean {figures.mean:+.2g}; correlation of "
             f"neighbours {figures.neighbours:+.2f}, with the denoised image {figures.signal:+.2f}.)"
         )

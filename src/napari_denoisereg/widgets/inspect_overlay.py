@@ -148,7 +148,7 @@ class OverlayView(View):
         top = self._stage.layer("second")
         if top is not None and self._pair is not None:
             top.visible = not top.visible
-            self._words.setText(f"Now: {self._pair.names[top.visible]}.")
+            self.say(f"Now: {self._pair.names[top.visible]}.")
 
     # ------------------------------------------------------------------------------------------ showing
     def _show_options(self) -> None:
@@ -176,7 +176,7 @@ class OverlayView(View):
         drawings = {OVERLAY: self._draw_overlay, CHECKERBOARD: self._draw_board, SWIPE: self._draw_swipe}
         drawings.get(mode, self._draw_flicker)(self._results, self._pair)
         self._set_timer()
-        self._words.setText(
+        self.say(
             {
                 OVERLAY: f"Green: {first}. Magenta: {second}. White and grey: both agree.",
                 CHECKERBOARD: f"Squares in turn from {first} and {second}: where edges run on, they fit.",

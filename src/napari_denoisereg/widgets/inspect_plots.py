@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 BEFORE, AFTER, LOOK_HERE = "#d55e00", "#3a93d8", "#e69f00"
 MORE_COLOURS = ("#3a93d8", "#d55e00", "#009e73")
 FEW = 60  # frames whose points are drawn
-HEIGHT = 160  # px
+HEIGHT = 180  # px
 
 
 @dataclass(frozen=True, eq=False)

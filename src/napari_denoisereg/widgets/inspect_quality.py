@@ -111,7 +111,9 @@ class FigureList(QTableView):
     def set_frame(self, frame: int) -> None:
         """Say which frame is in view."""
         self._is_following = True
-        self.setCurrentIndex(self._sorted.mapFromSource(self._model.index(frame, 0)))
+        row = self._sorted.mapFromSource(self._model.index(frame, 0))
+        self.setCurrentIndex(row)
+        self.scrollTo(row)
         self._is_following = False
 
     def currentChanged(self, current: QModelIndex, previous: QModelIndex) -> None:  # noqa: N802 - Qt's name
@@ -181,7 +183,7 @@ class QualityView(View):
         if self._results is None:
             return
         self._set_figures(None)
-        self._words.setText("Measuring …")
+        self.say("Measuring …")
         work = measures(self._results)[self._measure.currentText()]
         self._background.ask(work, self._set_figures, restart=True)
 
@@ -193,7 +195,7 @@ class QualityView(View):
         if figures is None:
             self._plot.show_frames(np.zeros(0), [])
             return
-        self._words.setText(figures.words())
+        self.say(figures.words())
         self._plot.set_names("Frame", figures.label.partition(" to ")[0])
         lines = [Line("before", figures.before, BEFORE, is_dashed=True), Line("after", figures.after, AFTER)]
         self._plot.show_frames(np.arange(len(figures.before)), lines)

@@ -134,7 +134,7 @@ class TracesView(View):
         self._before.hide()
         self._after.hide()
         if registration is None:
-            self._words.setText("Shift, rotation and scale need a registration: run Denoise and register first.")
+            self.say("Shift, rotation and scale need a registration: run Denoise and register first.")
         else:
             self._background.ask(lambda: _traces(results), self._on_traces)
         self._on_line()
@@ -177,7 +177,7 @@ class TracesView(View):
         self._scale.show_frames(times, [Line("", 100 * traces.scale, MORE_COLOURS[0])])
         longest = np.nanmax(np.linalg.norm(traces.shift, axis=1), initial=0.0)
         misfit, tiny = np.nanmax(traces.misfit, initial=0.0), 1e-3 * min(results.noisy.grid.spacing)
-        self._words.setText(
+        self.say(
             f"Against the first frame: shift up to {longest:.3g} {results.unit}, "
             f"rotation up to {np.nanmax(np.abs(traces.rotation), initial=0.0):.2g}°, "
             f"scale {100 * np.nanmin(traces.scale, initial=1.0):.3g} to {100 * np.nanmax(traces.scale, initial=1.0):.3g} %. "

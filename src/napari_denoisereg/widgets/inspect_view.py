@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]  # qtpy renames pyqtSignal
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QFormLayout, QWidget
 
 from napari_denoisereg.steps import Progress
@@ -68,7 +69,7 @@ class View(QWidget):
         """
         problem = self.missing(results)
         self._enable(not problem)
-        self._words.setText(problem)
+        self.say(problem)
         if not problem:
             self._results, self._position = results, position
             self.begin()
@@ -94,7 +95,21 @@ class View(QWidget):
     def set_theme(self, name: str) -> None:
         """Take the colours of one of napari's themes, where the view has plots."""
 
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Keep room for all lines of the text."""
+        super().resizeEvent(event)
+        self._fit_words()
+
     # ------------------------------------------------------------------------------------------ for the views
+    def say(self, text: str) -> None:
+        """Say something about what is shown."""
+        self._words.setText(text)
+        self._fit_words()
+
+    def _fit_words(self) -> None:
+        # A form layout in a section notices too late that a text became longer, and cuts its last line off.
+        self._words.setMinimumHeight(max(0, self._words.heightForWidth(self._words.width())))
+
     def begin(self) -> None:
         """Start to show ``self._results``."""
 
@@ -113,13 +128,13 @@ class View(QWidget):
                     widget.setVisible(is_wanted)
 
     def _on_failed(self, error: Exception) -> None:
-        self._words.setText(f"⚠ {error}")
+        self.say(f"⚠ {error}")
         if not isinstance(error, OWN_ERRORS):
             report(error)
 
     def _on_progressed(self, progress: Progress) -> None:
         if progress.total > 3:
-            self._words.setText(f"{progress.stage[:1].upper()}{progress.stage[1:]} … {round(100 * progress.fraction)} %")
+            self.say(f"{progress.stage[:1].upper()}{progress.stage[1:]} … {round(100 * progress.fraction)} %")
 
     def _on_layer_removed(self) -> None:
         if self.is_on:
