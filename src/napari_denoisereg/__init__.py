@@ -32,6 +32,7 @@ __all__ = ["Stack", "__version__", "denoise", "evaluate", "methods", "read", "re
 _HOMES = {"Stack": "stack", "read": "io", "write": "io"}
 _FAMILIES = (
     ("denoise", "Denoiser"),
+    ("encode", "Encoder"),
     ("register", "Registrar"),
     ("register", "Series"),
     ("losses", "Similarity"),

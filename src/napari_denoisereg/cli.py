@@ -5,7 +5,7 @@ Every command is a small dataclass; the methods' settings are their own fields (
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
@@ -17,20 +17,17 @@ from rich.text import Text
 import napari_denoisereg as dr
 from napari_denoisereg import io, pipeline, results
 from napari_denoisereg.arguments import WORDS, choice
-from napari_denoisereg.checks import inspect
 from napari_denoisereg.console import Teller, with_bar
 from napari_denoisereg.denoise import Denoiser
-from napari_denoisereg.device import choose
 from napari_denoisereg.evaluation.report import Report
 from napari_denoisereg.evaluation.synthetic import nuclei_movie
 from napari_denoisereg.geometry import PerFrame
-from napari_denoisereg.method import Method
 from napari_denoisereg.model import Model
 from napari_denoisereg.model import load as load_model
 from napari_denoisereg.register import Registrar, Series
+from napari_denoisereg.train_command import Device, Train
 
 Place = tyro.conf.Positional[Path]
-Device = Literal["auto", "cpu", "cuda", "mps"]
 DEMO_FILES = ("displacement_last_frame.zarr", "error.html", "keypoints.csv", "nucleus.ome.tif", "overview.png", "result.zarr")
 
 METHODS: tuple[type[Denoiser] | type[Registrar], ...] = (*Denoiser.members().values(), *Registrar.members().values())
@@ -124,64 +121,6 @@ class RegisterStack(RecipeTask):
         """Do it."""
         given = {"registrars": (self.method,), "series": Series.coerce(self.series), "channel": self.channel}
         _execute(pipeline.Pipeline(**given, keep_denoised=False), self, console)
-
-
-@dataclass(kw_only=True)
-class TrainTask:
-    """What is trained on what; one subclass per method adds the method's settings, so that they come last."""
-
-    sources: tyro.conf.Positional[tuple[Path, ...]]
-    """Movies or stacks to read."""
-    output: Path
-    """Model file to write (.safetensors)."""
-    axes: str | None = None
-    """What the dimensions are, e.g. tyx; by default what the files say."""
-    channel: int = 0
-    """Channel to train on."""
-    start: Path | None = None
-    """Model to start from (fine-tuning)."""
-    device: Device = "auto"
-    """Where to compute."""
-    overwrite: bool = False
-    """Replace an earlier model."""
-
-    method: Any = None
-    """Settings of the method."""
-
-    def execute(self, console: Teller) -> None:
-        """Do it."""
-        if not self.sources:
-            raise ValueError("Expected at least one movie to train on; name its file after the method.")
-        io.check_writable(self.output, 10_000_000, overwrite=self.overwrite)
-        console.will_write(self.output)
-        start = None if self.start is None else load_model(self.start, pipeline.FAMILIES)
-        stacks = [io.read(source, axes=self.axes).channel(self.channel) for source in self.sources]
-        for stack in stacks:
-            if start is not None:
-                start.expect(type(self.method), stack.grid.ndim)
-            with_bar(inspect(stack), console)
-        model = with_bar(self.method.fit(stacks, start=start, device=choose(self.device)), console)
-        model.save(self.output)
-        console.wrote(self.output, f" ({model.provenance['iterations']} iterations)")
-
-
-def _train_task(member: type[Method]) -> Any:
-    """`TrainTask` with a method's own settings beside its own: ``train METHOD IN... --output MODEL [settings]``."""
-    task = make_dataclass(
-        f"Train{member.__name__}", [("method", member, field(default_factory=member))], bases=(TrainTask,), kw_only=True
-    )
-    return Annotated[task, tyro.conf.subcommand(name=member.kind, description=(member.__doc__ or "").strip())]
-
-
-@dataclass
-class Train:
-    """Train a method on one or more movies and save the model."""
-
-    task: Union[tuple(_train_task(each) for each in METHODS if each.is_trained)]  # type: ignore[valid-type]  # noqa: UP007
-
-    def execute(self, console: Teller) -> None:
-        """Do it."""
-        self.task.execute(console)
 
 
 @dataclass
@@ -283,7 +222,7 @@ class Demo:
 class Methods:
     """List the methods."""
 
-    family: Literal["all", "denoiser", "registrar", "series", "similarity", "regularity"] = field(default="all")
+    family: Literal["all", "denoiser", "encoder", "registrar", "series", "similarity", "regularity"] = field(default="all")
     """Which of them."""
 
     def execute(self, console: Teller) -> None:

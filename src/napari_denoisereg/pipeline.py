@@ -18,6 +18,8 @@ from napari_denoisereg import saved_recipes
 from napari_denoisereg.checks import inspect
 from napari_denoisereg.denoise import Denoiser
 from napari_denoisereg.denoise.stacks import denoise_stack, each_channel
+from napari_denoisereg.encode import Encoder
+from napari_denoisereg.encode.binding import with_encoders
 from napari_denoisereg.evaluation.keypoints import KeypointError, Keypoints
 from napari_denoisereg.geometry import PerFrame
 from napari_denoisereg.judging import evaluate as evaluate
@@ -36,7 +38,7 @@ from napari_denoisereg.steps import Steps, portion
 from napari_denoisereg.steps import finish as finish
 
 PREVIEW_SECONDS = 5.0
-FAMILIES: tuple[type[Method], ...] = (Denoiser, Registrar)
+FAMILIES: tuple[type[Method], ...] = (Denoiser, Registrar, Encoder)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +131,13 @@ class Pipeline(Method, family="recipe"):
         denoising = [model for model in models if isinstance(model.method, Denoiser)]
         registering = [model for model in models if isinstance(model.method, Registrar)]
         one = stack.channel(self.channel)
+        ready, encoders = yield from portion(with_encoders(self.registrars, one, models=models, device=where), 0.03, 0.1)
+        if encoders:
+            recipe = self.model_copy(update={"registrars": ready})
+            others = [model for model in models if not isinstance(model.method, Encoder)]
+            run = recipe.run(stack, device=where, models=others, keypoints=keypoints, start=start)
+            result = yield from portion(run, 0.1, 1.0)
+            return replace(result, recipe=self, models=(*encoders, *result.models))
         denoised, used, middle = stack, tuple[Model, ...](), 0.03
         if self.denoise is not None:
             middle = 0.5 if self.registrars else 1.0
@@ -208,7 +217,7 @@ class Pipeline(Method, family="recipe"):
         if keypoints is not None:
             _check_keypoints(keypoints, stack)
         methods = [method for method in (self.denoise, *self.registrars) if method is not None]
-        for model in models:
+        for model in (each for each in models if not isinstance(each.method, Encoder)):
             user = next((method for method in methods if type(method) is type(model.method)), methods[0])
             model.expect(type(user), stack.grid.ndim)
         stack.channel(self.channel)
@@ -246,10 +255,10 @@ def presets() -> dict[str, Pipeline]:
     Returns
     -------
     dict of str to Pipeline
-        ``"fast"``, ``"balanced"``, ``"best"``; read from the JSON files beside this module.
+        ``"fast"``, ``"balanced"``, ``"best"``, ...; read from the JSON files beside this module.
     """
     folder = Path(__file__).parent / "recipes"
-    return {name: load_recipe(folder / f"{name}.json") for name in saved_recipes.PRESETS}
+    return {name: load_recipe(folder / f"{name}.json") for name in (*saved_recipes.PRESETS, *saved_recipes.PAPER_RECIPES)}
 
 
 def load_recipe(recipe: str | Path | Mapping[str, Any] | Pipeline) -> Pipeline:
@@ -277,13 +286,13 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Pipeline) -> Pipeline:
     if isinstance(recipe, Mapping):
         return Pipeline.model_validate(dict(recipe))
     name, source = str(recipe), "The given text"
-    if name in saved_recipes.PRESETS:
+    if name in (*saved_recipes.PRESETS, *saved_recipes.PAPER_RECIPES):
         return presets()[name]
     text: str | bytes = name
     if not name.lstrip().startswith("{"):
         path = saved_recipes.find(name) or Path(recipe)
         if not path.is_file():
-            known = (*saved_recipes.PRESETS, *saved_recipes.names())
+            known = (*saved_recipes.PRESETS, *saved_recipes.PAPER_RECIPES, *saved_recipes.names())
             raise FileNotFoundError(f"There is no recipe {name!r}: give one of {', '.join(known)} or a JSON file.")
         text, source = path.read_bytes(), str(path)
     try:

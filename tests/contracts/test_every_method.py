@@ -9,12 +9,13 @@ import pytest
 import napari_denoisereg
 from napari_denoisereg import pipeline
 from napari_denoisereg.denoise import Denoiser
+from napari_denoisereg.encode import Encoder
 from napari_denoisereg.losses import Regularity, Similarity
 from napari_denoisereg.method import Method, describe
 from napari_denoisereg.pipeline import Pipeline, load_recipe, presets
 from napari_denoisereg.register import Registrar, Series
 
-FAMILIES = (Denoiser, Registrar, Series, Similarity, Regularity)
+FAMILIES = (Denoiser, Encoder, Registrar, Series, Similarity, Regularity)
 MEMBERS = [(family, member) for family in FAMILIES for member in family.members().values()]
 every_method = pytest.mark.parametrize(("family", "member"), MEMBERS, ids=[f"{f.family}-{m.kind}" for f, m in MEMBERS])
 every_recipe = pytest.mark.parametrize("name", list(presets()))

@@ -1,11 +1,18 @@
 """What every similarity promises: low is alike, differentiable, blind to what the mask leaves out."""
 
+import functools
+
 import pytest
 import torch
 from torch import Tensor
 
+from napari_denoisereg.encode.autoencoder import Autoencoder
 from napari_denoisereg.geometry import Grid, Translation, smooth, warp
 from napari_denoisereg.losses import Similarity
+from napari_denoisereg.losses.encoded import Encoded
+from napari_denoisereg.networks.feature_net import FeatureEncoder, frozen_encoder
+from napari_denoisereg.stack import Stack
+from napari_denoisereg.steps import finish
 
 MEMBERS = list(Similarity.members().values())
 every_similarity = pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.kind)
@@ -25,11 +32,23 @@ def shifted(image: Tensor, voxels: float) -> Tensor:
     return torch.stack([warp(one, shift, fixed=grid, outside="edge") for one in image])
 
 
+@functools.cache
+def encoder(ndim: int) -> FeatureEncoder:
+    """Of an autoencoder that was trained for a moment, as similarities of features need it."""
+    stack = Stack(texture(ndim, count=4)[:, 0].numpy(), "tyx" if ndim == 2 else "tzyx")
+    return frozen_encoder(finish(Autoencoder(iterations=20, every=20, patch=16).fit([stack])).weights, ndim)
+
+
+def made(member: type[Similarity], ndim: int = 2) -> Similarity:
+    measure = member()
+    return measure.with_encoder(encoder(ndim)) if isinstance(measure, Encoded) else measure
+
+
 @every_similarity
 @both_dimensions
 def test_one_value_per_item(member: type[Similarity], ndim: int) -> None:
     image = texture(ndim, count=3, channels=2)
-    value = member()(image, shifted(image, 1.0))
+    value = made(member, ndim)(image, shifted(image, 1.0))
     assert value.shape == (3,)
     assert value.dtype == image.dtype
     assert bool(torch.isfinite(value).all())
@@ -38,7 +57,7 @@ def test_one_value_per_item(member: type[Similarity], ndim: int) -> None:
 @every_similarity
 @both_dimensions
 def test_nothing_is_more_alike_than_the_image_itself(member: type[Similarity], ndim: int) -> None:
-    measure, image = member(), texture(ndim)
+    measure, image = made(member, ndim), texture(ndim)
     values = torch.stack([measure(image, shifted(image, voxels)) for voxels in (0.0, 0.5, 1.0, 2.0, 4.0)])
     assert bool((values.diff(dim=0) > 0).all())
     assert bool((values[0] < measure(image, texture(ndim, count=4)[2:])).all())
@@ -46,7 +65,7 @@ def test_nothing_is_more_alike_than_the_image_itself(member: type[Similarity], n
 
 @every_similarity
 def test_a_batch_equals_a_loop(member: type[Similarity]) -> None:
-    measure, fixed = member(), texture(2, count=4)
+    measure, fixed = made(member), texture(2, count=4)
     warped = shifted(fixed, 0.7)
     together = measure(fixed, warped)
     alone = torch.cat([measure(fixed[number : number + 1], warped[number : number + 1]) for number in range(4)])
@@ -56,7 +75,7 @@ def test_a_batch_equals_a_loop(member: type[Similarity]) -> None:
 @every_similarity
 @both_dimensions
 def test_what_the_mask_leaves_out_does_not_matter(member: type[Similarity], ndim: int) -> None:
-    measure, fixed = member(), texture(ndim)
+    measure, fixed = made(member, ndim), texture(ndim)
     warped = shifted(fixed, 1.0)
     valid = torch.ones(len(fixed), 1, *SHAPES[ndim], dtype=torch.bool)
     valid[..., -4:] = False
@@ -69,7 +88,7 @@ def test_what_the_mask_leaves_out_does_not_matter(member: type[Similarity], ndim
 
 @every_similarity
 def test_a_mask_of_everything_is_no_mask(member: type[Similarity]) -> None:
-    measure, fixed = member(), texture(2)
+    measure, fixed = made(member), texture(2)
     warped = shifted(fixed, 1.0)
     everything = torch.ones(1, 1, *SHAPES[2])
     torch.testing.assert_close(measure(fixed, warped, everything), measure(fixed, warped))
@@ -78,7 +97,7 @@ def test_a_mask_of_everything_is_no_mask(member: type[Similarity]) -> None:
 @every_similarity
 def test_a_mask_of_nothing_is_no_reason_to_fail(member: type[Similarity]) -> None:
     warped = shifted(texture(2), 1.0).requires_grad_()
-    value = member()(texture(2), warped, torch.zeros(2, 1, *SHAPES[2], dtype=torch.bool))
+    value = made(member)(texture(2), warped, torch.zeros(2, 1, *SHAPES[2], dtype=torch.bool))
     value.sum().backward()
     assert bool(torch.isfinite(value).all())
     assert bool(torch.isfinite(warped.grad).all())
@@ -89,13 +108,13 @@ def test_a_mask_of_nothing_is_no_reason_to_fail(member: type[Similarity]) -> Non
 def test_gradients_are_right(member: type[Similarity], shape: tuple[int, ...], generator: torch.Generator) -> None:
     fixed, warped = (torch.rand(shape, dtype=torch.float64, generator=generator).requires_grad_() for _ in range(2))
     valid = torch.rand(shape[0], 1, *shape[2:], dtype=torch.float64, generator=generator)
-    assert torch.autograd.gradcheck(lambda one, two: member()(one, two, valid), (fixed, warped))
+    assert torch.autograd.gradcheck(lambda one, two: made(member, len(shape) - 2)(one, two, valid), (fixed, warped))
 
 
 @every_similarity
 def test_inputs_are_not_changed(member: type[Similarity]) -> None:
     fixed, warped = texture(2), shifted(texture(2), 1.0)
     before = fixed.clone(), warped.clone()
-    member()(fixed, warped)
+    made(member)(fixed, warped)
     assert torch.equal(fixed, before[0])
     assert torch.equal(warped, before[1])

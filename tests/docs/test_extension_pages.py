@@ -1,4 +1,4 @@
-"""The files shown on the pages "add a denoiser" and "add a registrar" work as they stand, without touching another file."""
+"""The files shown on the pages "add a denoiser", ... work as they stand, without touching another file."""
 
 import os
 import re
@@ -12,13 +12,18 @@ import pytest
 import napari_denoisereg
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-PAGES = [("add-a-denoiser.md", "denoise", "denoiser"), ("add-a-registrar.md", "register", "registrar")]
+PAGES = [
+    ("add-a-denoiser.md", "denoise", "denoiser"),
+    ("add-a-registrar.md", "register", "registrar"),
+    ("add-a-similarity.md", "losses", "similarity"),
+]
 
 USE_IT = """
 import json, sys
 import numpy as np
 import napari_denoisereg as dr
 from napari_denoisereg import denoise, pipeline
+from napari_denoisereg.losses import Similarity
 from napari_denoisereg.pipeline import Denoiser, Registrar, load_recipe
 from napari_denoisereg.steps import Progress, finish
 
@@ -28,9 +33,18 @@ known = {row["kind"]: row for row in dr.methods() if row["family"] == family}
 (kind,) = set(known) - set(sys.stdin.read().split())
 assert known[kind]["description"] and known[kind]["reference"].startswith("https://"), known[kind]
 
-base = Denoiser if family == "denoiser" else Registrar
+base = {"denoiser": Denoiser, "registrar": Registrar, "similarity": Similarity}[family]
 method = base.member(kind)()
 assert base.coerce(json.loads(method.to_json())) == method
+
+if family == "similarity":
+    import torch
+    image = torch.rand(2, 1, 8, 8)
+    assert torch.equal(method(image, image), torch.zeros(2)) and bool((method(image, image.flip(2)) > 0).all())
+    from napari_denoisereg.register.deep_affine import DeepAffine
+    assert DeepAffine.model_validate({"similarity": kind}).similarity == method
+    print(kind)
+    raise SystemExit
 
 y, x = np.mgrid[:24, :24]
 spots = [100 * np.exp(-((y - 10 - t) ** 2 + (x - 12) ** 2) / 10) for t in range(4)]

@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Literal, Union
 
 from magicgui.widgets import create_widget
@@ -21,8 +22,10 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
+    QFileDialog,
     QHBoxLayout,
     QLineEdit,
+    QPushButton,
     QVBoxLayout,
     QWidget,
 )
@@ -145,6 +148,51 @@ class TextEditor(Editor):
         self.changed.emit()
 
 
+class PathEditor(Editor):
+    """A file: its path to type or to choose.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        Qt parent.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._line = QLineEdit()
+        self._line.setPlaceholderText("no file")
+        self._line.textChanged.connect(self._on_text_changed)
+        choose = QPushButton("Choose…")
+        choose.setToolTip("Look for the file.")
+        choose.clicked.connect(self._on_choose)
+        layout = self._hold(self._line, choose)
+        layout.setStretch(1, 0)
+
+    def value(self) -> Path:
+        """The path; raises ValueError where there is none."""
+        if not self._line.text().strip():
+            raise ValueError("Expected a file; choose one, or switch this setting off.")
+        return Path(self._line.text().strip())
+
+    def set_value(self, value: Path) -> None:
+        """Show a path.
+
+        Parameters
+        ----------
+        value : Path
+            It need not exist.
+        """
+        self._line.setText(str(value))
+
+    def _on_choose(self) -> None:
+        chosen, _ = QFileDialog.getOpenFileName(self, "Choose a file", self._line.text())
+        if chosen:
+            self._line.setText(chosen)
+
+    def _on_text_changed(self) -> None:
+        self.changed.emit()
+
+
 class OptionalEditor(Editor):
     """A value that may be left out: a check box before another editor.
 
@@ -207,6 +255,8 @@ def simple_editor(annotation: Any, setting: Mapping[str, Any]) -> Editor:
         return OptionalEditor(simple_editor(inner, setting))
     if inner in (int, float, bool) or typing.get_origin(inner) is Literal:
         return SimpleEditor(inner, setting)
+    if inner is Path:
+        return PathEditor()
     return TextEditor(is_json=inner is not str)
 
 

@@ -1,0 +1,107 @@
+"""Encoder: the family of ways to train a network whose features similarities compare (`losses.deep_similarity`).
+
+An encoder is trained like a denoiser or a registrar and its model is saved like theirs; a similarity then names the file. To
+add one: one new file in this folder.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from napari_denoisereg import device as devices
+from napari_denoisereg.frame_pool import FramePool
+from napari_denoisereg.method import Method, setting
+from napari_denoisereg.model import Model
+from napari_denoisereg.networks.blind_spot import quick_schedule
+from napari_denoisereg.networks.feature_net import FeatureNet
+from napari_denoisereg.stack import Stack
+from napari_denoisereg.steps import Steps
+from napari_denoisereg.training import Budget, Training
+
+HELD_OUT = 8
+Batch = tuple[Tensor, Tensor]
+
+
+class Encoder(Method, family="encoder"):
+    """A network whose features tell what is where in an image."""
+
+    is_trained: ClassVar[bool] = True
+    needs_labels: ClassVar[bool] = False
+    """Whether `fit` must be given labels."""
+
+    seconds: float = setting(60.0, "Longest training time; whichever budget ends first.", unit="s", gt=0, le=1e6)
+    iterations: int = setting(10_000, "Most training iterations.", ge=1, le=10_000_000)
+    patch: int = setting(64, "Side of the patches.", unit="px", ge=16, le=1024, multiple_of=8, advanced=True)
+    batch: int = setting(8, "Patches per iteration.", ge=1, le=256, advanced=True)
+    learning_rate: float = setting(2e-3, "First step size of Adam; it falls along a cosine.", gt=0, le=0.1, advanced=True)
+    every: int = setting(25, "The model is judged after every so many iterations; the best is kept.", ge=1, advanced=True)
+    seed: int = setting(0, "Seed of all random choices.", ge=0, le=2**31 - 1, advanced=True)
+
+    def fit(
+        self,
+        stacks: Sequence[Stack],
+        *,
+        labels: Sequence[Stack] = (),
+        start: Model | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Steps[Model]:
+        """Train on stacks.
+
+        Parameters
+        ----------
+        stacks : sequence of Stack
+            One or more, without channel axis.
+        labels : sequence of Stack
+            Where the method needs some: one for each stack, integers, same shape.
+        start : Model, optional
+            Weights to start from (fine-tuning).
+        device : torch.device or str
+            Where to train.
+
+        Returns
+        -------
+        Steps of Model
+            The trained model; its encoder is `networks.feature_net.frozen_encoder`.
+
+        Raises
+        ------
+        ValueError
+            When labels are missing or do not fit.
+        """
+        raise NotImplementedError
+
+    def _trained(
+        self,
+        network: FeatureNet,
+        pool: FramePool,
+        draw: Callable[[], Batch],
+        cost: Callable[[Tensor, Tensor], Tensor],
+        aside: Batch,
+        start: Model | None,
+    ) -> Steps[Model]:
+        """Train a network on batches of images and what shall come out."""
+        network.train()
+
+        def loss(_: int) -> Tensor:
+            image, wanted = draw()
+            return cost(network(image), wanted)
+
+        budget = Budget(
+            iterations=self.iterations,
+            seconds=self.seconds,
+            learning_rate=self.learning_rate,
+            schedule=quick_schedule(network),
+            every=self.every,
+        )
+        training = Training(network, pool.model(self, seed=self.seed), budget, random=(pool.random,), start=start)
+        return (yield from training.run(loss, lambda: float(cost(network(aside[0]), aside[1]))))
+
+    def _network(self, ndim: int, outputs: int, *, has_skips: bool, start: Model | None) -> FeatureNet:
+        with devices.seeded(self.seed):
+            network = FeatureNet(ndim, outputs, has_skips=has_skips)
+        if start is not None:
+            start.expect(type(self), ndim)
+            network.load_state_dict(dict(start.weights))
+        return network
