@@ -1,6 +1,5 @@
 """Journeys through the dock *Fine-tune* in a real viewer, with real clicks and keys and the real engine on a tiny movie."""
 
-import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -306,42 +305,34 @@ def test_the_panel_comes_back_after_it_was_closed(open_dock: Any, qtbot: Any) ->
     assert "Training preview" in viewer.window.dock_widgets
 
 
-def _waits(threads: list[int]) -> float:
-    """Seconds in which threads were ready but the machine did other things."""
-    total = 0
-    for number in threads:
-        try:
-            total += int(Path(f"/proc/self/task/{number}/schedstat").read_text().split()[1])
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return total / 1e9
+def _turned_away() -> float:
+    """Seconds in which the GUI thread was ready, but the machine did other things."""
+    number = threading.main_thread().native_id
+    return int(Path(f"/proc/self/task/{number}/schedstat").read_text().split()[1]) / 1e9
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="Waiting times of threads are known on Linux only.")
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="What the machine gave to others is known on Linux only.")
 def test_the_gui_thread_is_never_held_up(open_dock: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A heartbeat every 5 ms while the network learns, its pictures and curves are drawn, and the user browses.
+    """A heartbeat every 5 ms while the network learns and its pictures and curves are drawn.
 
-    What the machine gave to other programs is not ours: it is subtracted.
+    Between two beats the GUI thread must not have worked for 50 ms: no slot takes that long. What a busy machine gave to other
+    threads and programs is not counted, so that the test says the same everywhere.
     """
     _, dock = open_dock(movie())
     endless(qtbot, dock, monkeypatch)
     qtbot.wait(300)
-    beats: list[tuple[float, float]] = []
-
-    def beat() -> None:
-        threads = [each.native_id for each in threading.enumerate() if each.native_id is not None]
-        beats.append((time.perf_counter(), _waits(threads)))
-
+    beats: list[np.ndarray] = []
     timer = QTimer()
-    timer.timeout.connect(beat)
+    timer.timeout.connect(lambda: beats.append(np.array([time.perf_counter(), _turned_away(), time.thread_time()])))
     timer.start(5)
     qtbot.wait(4000)
     timer.stop()
     press(qtbot, dock._runner, "Cancel")
     wait(qtbot, dock)
-    gaps = [(later - now) - (waited - before) for (now, before), (later, waited) in itertools.pairwise(beats)]
-    assert len(gaps) > 50
-    assert max(gaps) < 0.05, f"{1000 * max(gaps):.0f} ms"
+    passed, turned_away, worked = np.diff(beats, axis=0).T
+    held_up = np.minimum(passed - turned_away, worked)
+    assert len(held_up) > 50
+    assert held_up.max() < 0.05, f"{1000 * held_up.max():.0f} ms"
 
 
 def test_the_dock_fits_in_300_pixels(make_napari_viewer: Any, qtbot: Any, library: Library) -> None:
