@@ -1,0 +1,123 @@
+"""Fusion: many frames help one, and what moves on its own leaves no ghost."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from napari_denoisereg.denoise.cosine_patches import CosinePatches
+from napari_denoisereg.denoise.fusion import Fusion
+from napari_denoisereg.denoise.neighbours import Neighbours
+from napari_denoisereg.evaluation.image_quality import psnr
+from napari_denoisereg.evaluation.synthetic import SyntheticMovie, nuclei_movie
+from napari_denoisereg.geometry import Displacement, Identity, PerFrame, Translation, smooth
+from napari_denoisereg.noise import NoiseModel
+from napari_denoisereg.stack import Stack
+from napari_denoisereg.steps import finish
+
+QUIET = NoiseModel(0.0, 1e-6, 1e-6)
+
+
+def fused(data: np.ndarray, motion: PerFrame | None = None, **settings: Any) -> np.ndarray:
+    return np.asarray(finish(Fusion(**settings).run_along(Stack(data.astype(np.float32), "tyx"), motion)).data)
+
+
+@pytest.fixture(scope="module")
+def movie() -> SyntheticMovie:
+    return nuclei_movie("easy", seed=1, shape=(160, 160), n_frames=9)
+
+
+@pytest.fixture(scope="module")
+def motion(movie: SyntheticMovie) -> PerFrame:
+    grid = Stack(movie.noisy, "tyx").grid
+    return PerFrame([Displacement(torch.from_numpy(field), grid) for field in movie.displacement])
+
+
+@pytest.mark.parametrize("shape", [(20, 31), (16, 16), (5, 20, 9), (1, 9), (18, 18)])
+@pytest.mark.parametrize(("side", "step"), [(8, 4), (16, 16), (16, 4)])
+def test_patches_put_together_are_the_frame(shape: tuple[int, ...], side: int, step: int) -> None:
+    patches, frames = CosinePatches(shape, side, step), torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
+    waves = patches.split(frames)
+    torch.testing.assert_close(patches.join(waves), frames, atol=1e-5, rtol=1e-5)
+    assert sorted(torch.cat(patches.band).tolist()) == list(range(len(waves)))
+    torch.testing.assert_close((waves**2).sum(0), (patches.cut(frames) ** 2).flatten(1 + len(shape)).sum(-1), rtol=1e-4, atol=1e-3)
+
+
+def test_neighbours_are_seen_where_the_frame_is(movie: SyntheticMovie, motion: PerFrame) -> None:
+    near = Neighbours(Stack(movie.clean, "tyx"), motion, QUIET, reach=2, seed=0, device="cpu").around(4)
+    apart = (near.frames - near.frames[near.own])[:, 30:-30, 30:-30].abs().mean((1, 2))
+    still = torch.from_numpy(movie.clean[2:7] - movie.clean[4])[:, 30:-30, 30:-30].abs().mean((1, 2))
+    others = [0, 1, 3, 4]
+    assert near.own == 2
+    assert bool((apart[others] < 0.5 * still[others]).all())
+
+
+def test_reading_between_pixels_does_not_blur() -> None:
+    y, x = np.mgrid[:64, :64]
+    wave = np.stack([np.sin(0.9 * (x - shift)) + np.cos(0.8 * y) for shift in (0, 0.5)]).astype(np.float32)
+    motion = PerFrame([Identity(2), Translation([0.0, 0.5])])
+    near = Neighbours(Stack(wave, "tyx"), motion, QUIET, reach=1, seed=0, device="cpu").around(0)
+    torch.testing.assert_close(near.frames[1, 4:-4, 4:-4], near.frames[0, 4:-4, 4:-4], atol=0.02, rtol=0)
+
+
+def test_neighbours_along_the_motion_beat_a_single_frame(movie: SyntheticMovie, motion: PerFrame) -> None:
+    alone, together = fused(movie.noisy, reach=0), fused(movie.noisy, motion)
+    assert psnr(alone, movie.clean, peak=movie.peak) > psnr(movie.noisy, movie.clean, peak=movie.peak) + 10
+    assert psnr(together, movie.clean, peak=movie.peak) > psnr(alone, movie.clean, peak=movie.peak) + 1.5
+
+
+def test_wrong_motion_does_no_harm(movie: SyntheticMovie) -> None:
+    wrong = PerFrame([Translation([3.0 * t, -5.0 * t]) for t in range(len(movie.noisy))])
+    alone, misled = fused(movie.noisy, reach=0), fused(movie.noisy, wrong)
+    assert psnr(misled, movie.clean, peak=movie.peak) > psnr(alone, movie.clean, peak=movie.peak) - 0.5
+
+
+def test_what_moves_on_its_own_leaves_no_ghost() -> None:
+    y, x = np.mgrid[:96, :96]
+    random = np.random.default_rng(0)
+    still = 100 * np.exp(-((y - 20) ** 2 + (x - 20) ** 2) / 18)
+    spot = np.stack([100 * np.exp(-((y - 60) ** 2 + (x - 10 - 9 * t) ** 2) / 18) for t in range(9)])
+    result = fused(100 + still + spot + random.normal(0, 6, spot.shape), PerFrame([Identity(2)] * 9))[4] - 100
+    assert result[60, 46] == pytest.approx(100, rel=0.1)
+    for elsewhere in (10, 19, 28, 64, 73, 82):
+        assert abs(result[60, elsewhere]) < 6  # an unweighted mean of all frames leaves 11
+
+
+def test_noise_comes_out_without_structure_and_of_the_same_mean() -> None:
+    noise = np.random.default_rng(1).normal(500, 20, (9, 128, 128))
+    result = fused(noise, PerFrame([Identity(2)] * 9))
+    assert result.std() < 1.0
+    np.testing.assert_allclose(result.mean((1, 2)), noise.mean((1, 2)), rtol=1e-4)
+    blurred = smooth(torch.from_numpy(noise - result)[:, None].float(), 2.0)
+    assert float(blurred.std()) == pytest.approx(20 / (2 * np.sqrt(np.pi) * 2), rel=0.1)  # as of white noise
+
+
+def test_two_noise_realisations_show_the_same_structure(movie: SyntheticMovie, motion: PerFrame) -> None:
+    random = np.random.default_rng(2)
+    one, two = (fused(movie.clean + random.normal(0, 300, movie.clean.shape), motion) for _ in range(2))
+    assert np.corrcoef((one - one.mean()).ravel(), (two - two.mean()).ravel())[0, 1] > 0.99
+
+
+def test_hot_pixels_saturation_and_a_lost_frame_do_not_spread(movie: SyntheticMovie, motion: PerFrame) -> None:
+    spoilt, random = movie.noisy.copy(), np.random.default_rng(3)
+    hot = random.integers(8, 152, (2, 60))
+    spoilt[:, hot[0], hot[1]] = 30_000
+    spoilt[4] = 150 + random.normal(0, 300, spoilt[4].shape)
+    plain, result = fused(movie.noisy, motion), fused(spoilt, motion)
+    kept = [0, 1, 2, 3, 5, 6, 7, 8]
+    loss = psnr(plain[kept], movie.clean[kept], peak=movie.peak) - psnr(
+        result[kept], movie.clean[kept], peak=movie.peak, fit=True
+    )
+    assert loss < 1.5
+
+
+def test_frames_do_not_depend_on_how_far_the_stack_goes_on(movie: SyntheticMovie, motion: PerFrame) -> None:
+    whole = fused(movie.noisy, motion, reach=1)
+    part = fused(movie.noisy[:5], motion[:5], reach=1)
+    assert np.abs(whole[1:4] - part[1:4]).max() < 0.05 * movie.peak
+
+
+def test_motion_of_another_stack_is_refused(movie: SyntheticMovie, motion: PerFrame) -> None:
+    with pytest.raises(ValueError, match="motion of 9 frames, got 4"):
+        fused(movie.noisy, motion[:4])
