@@ -4,6 +4,7 @@ Transforms are estimated on the denoised movie and applied to the raw one in one
 """
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from napari_denoisereg import device as devices
 from napari_denoisereg import saved_recipes
+from napari_denoisereg.appearance import differences
 from napari_denoisereg.checks import inspect
 from napari_denoisereg.denoise import Denoiser
 from napari_denoisereg.denoise.stacks import denoise_stack, each_channel
@@ -220,8 +222,10 @@ class Pipeline(Method, family="recipe"):
         for model in (each for each in models if not isinstance(each.method, Encoder)):
             user = next((method for method in methods if type(method) is type(model.method)), methods[0])
             model.expect(type(user), stack.grid.ndim)
-        stack.channel(self.channel)
+        one = stack.channel(self.channel)
         yield from portion(inspect(stack), 0.0, 0.03)
+        for difference in [told for model in models for told in differences(model, one)]:
+            warnings.warn(f"{difference} Check the result, or fine-tune the model on this data.", stacklevel=2)
 
     def _jointly(self, stack: Stack, models: Sequence[Model], device: torch.device) -> Steps[Stack]:
         """Denoise with a registrar that does both, where the recipe has one."""
