@@ -6,7 +6,7 @@ from typing import Any
 from napari_denoisereg.method import Method, describe
 
 MARK = "<!-- methods -->"
-FAMILIES = ("denoise", "register", "losses")
+FAMILIES = ("denoise", "encode", "register", "losses")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
