@@ -14,7 +14,7 @@ steps on all frames together. The common deformation of all frames stays free an
 References
 ----------
 Guyader et al. 2018, Groupwise multichannel image registration (total correlation), doi:10.1038/s41598-018-31474-7, of which
-this is the local form. Burt and Adelson 1983 (bands), doi:10.1109/TCOM.1983.1095851.
+this is the local form.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,62 +23,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from napari_denoisereg.geometry import Grid, inside, resample, sample, smooth
-from napari_denoisereg.register.lattice import Lattice, along_axes, bending, bending_spectrum, gather, spread
+from napari_denoisereg.geometry import Grid, inside, sample, smooth
+from napari_denoisereg.register.bands import Band
+from napari_denoisereg.register.lattice import Lattice, along_axes, bending_spectrum, gather, spread
+from napari_denoisereg.register.resistance import Costs, Resistance, Straight, over_time
 
-UNIT = 16.0  # px: stiffness is counted for lengths of this size
 LEAST_NOISE = 1e-4  # of a band's variance: frames that are equal to the last digit must not weigh infinitely
 AROUND = 2.0  # voxels of a band over which the reliability of a place is averaged
 MOST_RELIABLE = 4.0  # times the usual
 CONJUGATE_STEPS = 60
-
-
-@dataclass(frozen=True)
-class Band:
-    """Detail of one size of all frames.
-
-    Parameters
-    ----------
-    frames : Tensor
-        ``(T, 1, *grid.shape)``.
-    grid : Grid
-        In px: voxels of the finest axis, voxel 0 at 0.
-    factor : int
-        Reduction of the resolution.
-    """
-
-    frames: Tensor
-    grid: Grid
-    factor: int
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What the motion costs.
-
-    Parameters
-    ----------
-    stiffness : float
-        Of bending, see `UNIT`.
-    steadiness : float
-        Of acceleration in time, per px^D.
-    numbers : tuple of int
-        Frame numbers: only frames that follow each other are held together in time.
-    """
-
-    stiffness: float
-    steadiness: float
-    numbers: tuple[int, ...]
-
-    def temporal(self) -> Tensor:
-        """Matrix of the sum of squared second differences over frames that follow each other: ``(T, T)``, float64."""
-        total = torch.zeros(len(self.numbers), len(self.numbers), dtype=torch.float64)
-        for t in range(1, len(self.numbers) - 1):
-            if self.numbers[t + 1] - self.numbers[t] == 1 == self.numbers[t] - self.numbers[t - 1]:
-                row = torch.zeros(len(self.numbers), dtype=torch.float64)
-                row[t - 1 : t + 2] = torch.tensor([1.0, -2.0, 1.0], dtype=torch.float64)
-                total += row[:, None] * row
-        return total
+DAMPING = 1e-3  # Levenberg-Marquardt, relative, as long as steps help
+TOLERATED = 1.0  # by which a frame's logarithmic misfit may rise in a step: less is the coming and going of a good descent
 
 
 @dataclass(frozen=True)
@@ -93,11 +48,24 @@ class Force:
         Products of the image's slopes around every node, ``(D, D, *nodes)``.
     precision : Tensor
         ``C⁻¹``, ``(T, T)``.
+    unexplained : Tensor
+        Share of every frame's variance that the others do not predict, ``(T,)``, float64, CPU.
     """
 
     pull: Tensor
     slope: Tensor
     precision: Tensor
+    unexplained: Tensor
+
+
+@dataclass(frozen=True)
+class _State:
+    """Where the frames were before a step, and how well they fitted there."""
+
+    factor: int
+    affine: Tensor
+    coefficients: Tensor
+    unexplained: Tensor
 
 
 class Consensus:
@@ -113,42 +81,78 @@ class Consensus:
         ``(T, D, D+1)``: from the common space to each frame, px.
     coefficients : Tensor
         ``(T, D, *lattice.shape)``: the bending before the affine transforms, px.
+    costs : Costs
+        Of the motion.
+    free : Tensor
+        ``(T,)``, bool: which frames may move.
     """
 
-    def __init__(self, found: Sequence[Band], lattice: Lattice, affine: Tensor, coefficients: Tensor) -> None:
+    def __init__(
+        self, found: Sequence[Band], lattice: Lattice, affine: Tensor, coefficients: Tensor, costs: Costs, free: Tensor
+    ) -> None:
         where = found[0].frames.device
         self.bands = list(found)
         self.lattice = lattice
         self.affine = affine.to(where, torch.float32)
         self.coefficients = coefficients.to(where)
+        self._costs, self._free = costs, free
         self._bases = {band.factor: lattice.bases(band.grid, where) for band in found}
         self._reliable = dict[int, Tensor]()
+        self._damping = torch.full((len(affine),), DAMPING, dtype=torch.float64)
+        self._before: _State | None = None
 
-    def step(self, factor: int, costs: Costs, free: Tensor) -> float:
+    def step(self, factor: int) -> float:
         """One Gauss-Newton step on all bands from a resolution upwards.
 
         Parameters
         ----------
         factor : int
             Finest band to look at.
-        costs : Costs
-            Of the motion.
-        free : Tensor
-            ``(T,)``, bool: which frames may move.
 
         Returns
         -------
         float
             How far a node moved at most, px.
         """
-        forces = [self._force(band) for band in self.bands if band.factor >= factor]
-        change = _solve(forces, self.coefficients, self.lattice, costs, free)
+        forces = self.settle(factor)
+        damping = torch.where(self._free, self._damping, torch.inf)
+        straight = Straight(_worth(forces), self.lattice)
+        change = _solve(forces, self.coefficients, Resistance(self.lattice, self._costs, straight), damping)
         largest = change.abs().flatten(1).amax(1).clamp(min=1e-12)
         # Slopes are known nearby only: no frame moves further than the voxels that are looked at.
         change = change * (factor / largest).clamp(max=1.0).reshape(-1, *(1,) * (change.ndim - 1))
         self.coefficients = self.coefficients + change
-        self._absorb(torch.stack([force.slope.diagonal(dim1=0, dim2=1).sum(-1) for force in forces]).sum(0), free)
+        self._absorb(straight)
         return float(change.abs().max())
+
+    def settle(self, factor: int) -> list[Force]:
+        """Take back the last step of the frames that fit worse than before it; they will take smaller ones.
+
+        Parameters
+        ----------
+        factor : int
+            Finest band to look at.
+
+        Returns
+        -------
+        list of Force
+            What the bands say about the motion now.
+        """
+        forces = [self._force(band) for band in self.bands if band.factor >= factor]
+        unexplained = _unexplained(forces)
+        before = self._before
+        if before is not None and before.factor == factor:
+            worse = self._free & (unexplained > before.unexplained + TOLERATED)
+            self._damping = torch.where(worse, self._damping * 10, (self._damping / 4).clamp(min=DAMPING))
+            if bool(worse.any()):
+                which = worse.to(self.affine.device)
+                self.affine = torch.where(which.reshape(-1, 1, 1), before.affine, self.affine)
+                bent = which.reshape(-1, *(1,) * (self.coefficients.ndim - 1))
+                self.coefficients = torch.where(bent, before.coefficients, self.coefficients)
+                forces = [self._force(band) for band in self.bands if band.factor >= factor]
+                unexplained = _unexplained(forces)
+        self._before = _State(factor, self.affine, self.coefficients, unexplained)
+        return forces
 
     def _force(self, band: Band) -> Force:
         count = len(band.frames)
@@ -160,7 +164,10 @@ class Consensus:
         rows = warped.flatten(1)
         covariance = ((rows * weight.flatten()) @ rows.T / weight.sum().clamp(min=1)).double()
         noise = LEAST_NOISE * covariance.diagonal().mean().clamp(min=1e-12)
-        precision = torch.linalg.inv(covariance + noise * torch.eye(count, dtype=torch.float64, device=rows.device)).float()
+        covariance = covariance + noise * torch.eye(count, dtype=torch.float64, device=rows.device)
+        inverse = torch.linalg.inv(covariance)
+        unexplained = (1 / (inverse.diagonal() * covariance.diagonal())).cpu()
+        precision = inverse.float()
         surprise = (precision @ rows).view_as(warped)
         own = precision.diagonal().reshape(-1, *(1,) * (warped.ndim - 1))
         self._reliable[band.factor] = _reliability((surprise**2 / own).mean(0))
@@ -172,7 +179,8 @@ class Consensus:
             [(slopes[:, i] * slopes[:, j]).mean(0) for i in range(band.grid.ndim) for j in range(band.grid.ndim)]
         )
         slope = gather(products * weight, bases)
-        return Force(pull, slope.reshape(band.grid.ndim, band.grid.ndim, *slope.shape[1:]), precision)
+        slope = slope.reshape(band.grid.ndim, band.grid.ndim, *slope.shape[1:])
+        return Force(pull, slope, precision, unexplained)
 
     def _warped(self, band: Band) -> tuple[Tensor, Tensor]:
         """The warped frames and where they are seen, both ``(T, *grid.shape)``."""
@@ -186,83 +194,15 @@ class Consensus:
         index = (moved - origin) / spacing
         return sample(band.frames, index)[:, 0], inside(index, band.grid.shape).float()
 
-    def _absorb(self, information: Tensor, free: Tensor) -> None:
+    def _absorb(self, straight: Straight) -> None:
         """Hand the affine part of the bending to the affine transforms: neither bending nor time may hold it back."""
-        ndim = len(self.lattice.shape)
-        nodes = self.lattice.nodes(information.device).flatten(1).double()
-        weight = information.flatten().double() + 1e-6 * information.max().double().clamp(min=1e-12)
-        design = torch.cat([nodes, torch.ones_like(nodes[:1])])
-        normal = (design * weight) @ design.T
-        right = torch.einsum("tin,kn->tik", self.coefficients.flatten(2).double() * weight, design)
-        part = torch.linalg.solve(normal, right.transpose(1, 2)).transpose(1, 2)
-        part = part * free.to(part)[:, None, None]
-        grown = torch.eye(ndim, dtype=part.dtype, device=part.device) + part[:, :, :-1]
-        rest = self.coefficients.flatten(2).double() - part @ design
+        part = straight.part(self.coefficients).double() * self._free.to(self.affine.device)[:, None, None]
+        grown = torch.eye(part.shape[1], dtype=part.dtype, device=part.device) + part[:, :, :-1]
+        rest = self.coefficients.flatten(2).double() - part @ straight.design.double()
         self.coefficients = (torch.linalg.inv(grown) @ rest).float().reshape(self.coefficients.shape)
         affine = self.affine.double()
         shift = (affine[:, :, :-1] @ part[:, :, -1:]) + affine[:, :, -1:]
         self.affine = torch.cat([affine[:, :, :-1] @ grown, shift], dim=2).float()
-
-
-def shrink(frames: Tensor, grid: Grid, factor: int) -> Tensor:
-    """Frames of mean 0 and variance 1 at the resolution of a band.
-
-    Parameters
-    ----------
-    frames : Tensor
-        ``(T, *grid.shape)``, any scale.
-    grid : Grid
-        In px.
-    factor : int
-        Reduction.
-
-    Returns
-    -------
-    Tensor
-        ``(T, *small)``, float32.
-    """
-    std, mean = torch.std_mean(frames.flatten(1).double(), dim=1, correction=0)
-    shape = (-1, *(1,) * grid.ndim)
-    even = ((frames - mean.reshape(shape)) / std.clamp(min=1e-300).reshape(shape)).float()
-    return resample(even.unsqueeze(1), grid, _shrunk(grid, factor))[:, 0]
-
-
-def bands(frames: Tensor, grid: Grid, finest: int, coarsest: int) -> list[Band]:
-    """Split frames into bands of detail; each band has half the resolution of the one before, the last keeps the rest.
-
-    Parameters
-    ----------
-    frames : Tensor
-        ``(T, *small)``, of `shrink` by ``finest``.
-    grid : Grid
-        Of the frames at full resolution, in px.
-    finest, coarsest : int
-        Reductions of the first and the last band, powers of 2.
-
-    Returns
-    -------
-    list of Band
-        Fine to coarse.
-    """
-    images, place, found, factor = frames.unsqueeze(1), _shrunk(grid, finest), list[Band](), finest
-    while factor < coarsest:
-        small = _shrunk(grid, 2 * factor)
-        # An axis that does not shrink keeps its detail for the next band.
-        shrinking = [1.0 if large > 1.5 * own else 0.0 for large, own in zip(small.spacing, place.spacing, strict=True)]
-        found.append(Band(images - smooth(images, shrinking), place, factor))
-        images, place, factor = resample(images, place, small), small, 2 * factor
-    rest = images - images.mean(dim=tuple(range(2, images.ndim)), keepdim=True)
-    return [*found, Band(rest, place, factor)]
-
-
-def _shrunk(grid: Grid, factor: int) -> Grid:
-    return grid.coarser(_factors(grid, factor))
-
-
-def _factors(grid: Grid, factor: int) -> list[float]:
-    """Reduction of each axis: one of coarse voxels shrinks only once the others have become as coarse, a short one little."""
-    each = [max(1.0, factor / step) for step in grid.spacing]
-    return [min(f, n / 4) if n >= 8 else 1.0 for f, n in zip(each, grid.shape, strict=True)]
 
 
 def _slopes(images: Tensor, grid: Grid) -> Tensor:
@@ -281,33 +221,46 @@ def _reliability(misfit: Tensor) -> Tensor:
     return (1 / (smooth(misfit[None, None], AROUND)[0, 0] + 1e-3)).clamp(max=MOST_RELIABLE)
 
 
-def _solve(forces: Sequence[Force], present: Tensor, lattice: Lattice, costs: Costs, free: Tensor) -> Tensor:
-    """The Gauss-Newton step ``(T, D, *nodes)``: conjugate gradients, preconditioned for a specimen of even texture."""
-    where, ndim = present.device, len(lattice.shape)
-    stiff, temporal = costs.stiffness * UNIT**2, (costs.temporal() * costs.steadiness * lattice.cell).to(where).float()
-    keep = free.to(where).float().reshape(-1, *(1,) * (ndim + 1))
+def _worth(forces: Sequence[Force]) -> Tensor:
+    """How much there is to see around every node, ``(*nodes)``."""
+    return torch.stack([force.slope.diagonal(dim1=0, dim2=1).sum(-1) for force in forces]).sum(0)
 
-    def resist(motion: Tensor) -> Tensor:
-        return stiff * bending(motion, lattice) + torch.einsum("ts,s...->t...", temporal, motion)
 
+def _unexplained(forces: Sequence[Force]) -> Tensor:
+    """Logarithm of what is unexplained, summed over bands, ``(T,)``: coarse bands tell first that a frame gets lost."""
+    return torch.stack([force.unexplained.log() for force in forces]).sum(0)
+
+
+def _solve(forces: Sequence[Force], present: Tensor, resist: Resistance, damping: Tensor) -> Tensor:
+    """The Gauss-Newton step ``(T, D, *nodes)``: conjugate gradients, preconditioned for a specimen of even texture.
+
+    ``damping`` ``(T,)`` is relative to what the images say; where it is infinite a frame holds still.
+    """
+    where, ndim = present.device, present.shape[1]
+    keep = torch.isfinite(damping).to(where).float().reshape(-1, *(1,) * (ndim + 1))
     mean_slope = [float(force.slope.diagonal(dim1=0, dim2=1).mean()) for force in forces]
     typical = torch.stack([s * force.precision.double().cpu() for s, force in zip(mean_slope, forces, strict=True)]).sum(0)
-    damping = 1e-3 * float(typical.diagonal().mean()) + 1e-12
+    damped = torch.nan_to_num(damping, posinf=DAMPING) * typical.diagonal().mean() + 1e-12
+    held = damped.to(where, torch.float32).reshape(keep.shape)
 
     def curvature(motion: Tensor) -> Tensor:
-        total = resist(motion) + damping * motion
+        total = resist(motion) + held * motion
         for force in forces:
             seen = torch.einsum("ij...,tj...->ti...", force.slope, motion)
-            total = total + torch.einsum("ts,s...->t...", force.precision, seen)
+            total = total + over_time(force.precision, seen)
         return keep * total
 
-    waves, energy = bending_spectrum(lattice, where)
-    rates, modes = torch.linalg.eigh(typical + temporal.double().cpu())
-    modes, rates = modes.float().to(where), rates.float().to(where).clamp(min=damping).reshape(-1, 1, *(1,) * ndim)
+    # In the waves of the lattice the mean curvature is, for each wave, data + energy * bend: both made diagonal at once.
+    waves, energy = bending_spectrum(resist.lattice, where)
+    data = typical + resist.jerk + torch.diag(damped)
+    root = torch.linalg.inv(torch.linalg.cholesky(data))
+    rates, modes = torch.linalg.eigh(root @ resist.bend @ root.T)
+    modes = (modes.T @ root).to(where, torch.float32)
+    rates = 1 + rates.to(where, torch.float32).clamp(min=0).reshape(-1, 1, *(1,) * ndim) * energy
 
     def precondition(residual: Tensor) -> Tensor:
-        flat = along_axes(torch.einsum("st,s...->t...", modes, residual), waves) / (rates + stiff * energy)
-        return keep * torch.einsum("ts,s...->t...", modes, along_axes(flat, tuple(wave.T for wave in waves)))
+        flat = along_axes(over_time(modes, residual), waves) / rates
+        return keep * over_time(modes.T, along_axes(flat, tuple(wave.T for wave in waves)))
 
     pull = keep * (torch.stack([force.pull for force in forces]).sum(0) - resist(present))
     return _conjugate_gradients(curvature, precondition, pull)

@@ -19,11 +19,13 @@ from napari_denoisereg.frames import batches
 from napari_denoisereg.geometry import Grid, Identity, PerFrame, Transform
 from napari_denoisereg.method import setting
 from napari_denoisereg.model import Model
-from napari_denoisereg.register.consensus import Consensus, Costs, bands, shrink
+from napari_denoisereg.register.bands import bands, shrink
+from napari_denoisereg.register.consensus import Consensus
 from napari_denoisereg.register.descent import as_transforms, as_weights, descend, pyramid
 from napari_denoisereg.register.lattice import Lattice
 from napari_denoisereg.register.motions import Motions, in_px
 from napari_denoisereg.register.registrar import Registrar
+from napari_denoisereg.register.resistance import Costs
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Progress, Steps, portion
 
@@ -39,7 +41,7 @@ class Elastic(Registrar, kind="elastic"):
     reference: ClassVar[str] = "https://doi.org/10.1038/s41598-018-31474-7"
     is_groupwise: ClassVar[bool] = True
 
-    stiffness: float = setting(1.0, "How hard the specimen is to bend: higher is smoother.", gt=0, le=1e6)
+    stiffness: float = setting(3.0, "How hard the specimen is to bend: higher is smoother.", gt=0, le=1e6)
     steadiness: float = setting(
         0.1, "How much frames that follow each other must move alike; 0 for none (still images, jumps).", ge=0, le=1e6
     )
@@ -93,17 +95,19 @@ class Elastic(Registrar, kind="elastic"):
         """Find the motion of some frames; the first so many of them hold still."""
         px, (finest, coarsest) = in_px(grid), self._resolutions(in_px(grid))
         images = torch.cat([shrink(motions.frame(frame)[None], px, finest) for frame in frames])
-        consensus = Consensus(bands(images, px, finest, coarsest), motions.lattice, *motions.state(frames))
         costs, free = Costs(self.stiffness, self.steadiness, tuple(frames)), torch.arange(len(frames)) >= holding
+        found = bands(images, px, finest, coarsest)
+        consensus = Consensus(found, motions.lattice, *motions.state(frames), costs, free)
         total, done = self.iterations * len(consensus.bands), 0
         for band in reversed(consensus.bands):
             for number in range(self.iterations):
-                moved = consensus.step(band.factor, costs, free)
+                moved = consensus.step(band.factor)
                 settled = moved < ENOUGH
                 done += self.iterations - number if settled else 1
                 yield Progress(done, total, "bending")
                 if settled:
                     break
+            consensus.settle(band.factor)
         motions.keep(frames, consensus.affine, consensus.coefficients)
 
     def _affine(self, fixed: Tensor, moving: Tensor, grid: Grid) -> list[Transform]:
