@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_denoisereg.geometry import smooth
 from napari_denoisereg.geometry.control_grid import along_axes
 
 FLOOR = 0.02
@@ -69,7 +68,7 @@ def match(fixed: Tensor, moving: Tensor, nodes: Sequence[int], *, window: Sequen
     at_once = max(1, AT_ONCE // (8 * math.prod(shape)))
     parts = []
     for few in torch.arange(len(fixed)).split(at_once):
-        scores = _scores(fixed[few], moving[few], nodes, window=window, reach=reach)
+        scores = _scores(fixed[few], moving[few], window_matrices(shape, nodes, window, fixed.device), reach)
         parts.append(_best(scores, reach))
     return Matches(torch.cat([part.shift for part in parts]), torch.cat([part.weight for part in parts]))
 
@@ -103,45 +102,24 @@ def window_matrices(
     return matrices
 
 
-def _scores(fixed: Tensor, moving: Tensor, nodes: Sequence[int], *, window: Sequence[float], reach: Sequence[int]) -> Tensor:
-    """Correlations ``(P, *nodes, *shifts)``; -1 where too little tissue overlaps.
-
-    Mean and spread are taken around every voxel of each image by itself, so that one product per shift is left to average.
-    """
-    shape, device = fixed.shape[2:], fixed.device
-    matrices = window_matrices(shape, nodes, window, device)
-    places = [
-        torch.linspace(0, size - 1, count, device=device).round().long() for size, count in zip(shape, nodes, strict=True)
-    ]
-    one, tissue = _locally_standardised(fixed, window)
-    other, there = _locally_standardised(moving, window)
-    sides = [side for r in reversed(reach) for side in (r, r)]
-    other, there, seen = F.pad(other, sides), F.pad(there, sides), _at(tissue, places)
+def _scores(fixed: Tensor, moving: Tensor, matrices: Sequence[Tensor], reach: Sequence[int]) -> Tensor:
+    """Correlations ``(P, *nodes, *shifts)``; -1 where too little tissue overlaps."""
+    one, tissue = fixed[:, :1] * fixed[:, 1:], fixed[:, 1:]
+    padded = F.pad(moving, [side for r in reversed(reach) for side in (r, r)])
     scores = []
     for shift in itertools.product(*(range(2 * r + 1) for r in reach)):
-        beside = [other, there]
-        for axis, (start, size) in enumerate(zip(shift, shape, strict=True)):
-            beside = [each.narrow(axis + 2, start, size) for each in beside]
-        overlap = torch.minimum(seen, _at(beside[1], places))
-        value = along_axes(one * beside[0], matrices) / overlap.clamp(min=LEAST_TISSUE)
-        scores.append(torch.where(overlap > LEAST_TISSUE, value, -1.0)[:, 0])
+        other = padded
+        for axis, (start, size) in enumerate(zip(shift, fixed.shape[2:], strict=True)):
+            other = other.narrow(axis + 2, start, size)
+        both = tissue * other[:, 1:]
+        left, right = one * both, other[:, :1] * both
+        products = torch.cat([both, left, right, left * left, right * right, left * right], dim=1)
+        n, a, b, aa, bb, ab = along_axes(products, matrices).unbind(1)
+        count = n.clamp(min=1e-4)
+        a, b = a / count, b / count
+        spread = ((aa / count - a * a).clamp(min=0) + FLOOR) * ((bb / count - b * b).clamp(min=0) + FLOOR)
+        scores.append(torch.where(n > LEAST_TISSUE, (ab / count - a * b) / spread.sqrt(), -1.0))
     return torch.stack(scores, dim=-1).unflatten(-1, [2 * r + 1 for r in reach])
-
-
-def _locally_standardised(images: Tensor, window: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Images ``(P, 2, *spatial)`` with mean 0 and variance 1 around every voxel, and how much tissue is there, 0 to 1."""
-    image, tissue = images[:, :1], images[:, 1:]
-    around = smooth(tissue, window)
-    count = around.clamp(min=1e-3)
-    image = (image - smooth(image * tissue, window) / count) * tissue
-    return image / (smooth(image * image, window) / count + FLOOR).sqrt(), around
-
-
-def _at(values: Tensor, places: Sequence[Tensor]) -> Tensor:
-    """Values at the voxels of the nodes."""
-    for axis, chosen in enumerate(places):
-        values = values.index_select(axis + 2, chosen)
-    return values
 
 
 def _best(scores: Tensor, reach: Sequence[int]) -> Matches:
