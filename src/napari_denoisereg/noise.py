@@ -222,7 +222,7 @@ def _line(levels: Floats, variances: Floats) -> NoiseModel:
     weights: Floats = 1 / np.maximum(variances, floor)
     fitted: Floats = np.zeros(2)
     for _ in range(30):
-        fitted = np.linalg.lstsq(columns * weights[:, None], variances * weights, rcond=None)[0]
+        fitted = np.asarray(np.linalg.lstsq(columns * weights[:, None], variances * weights, rcond=None)[0])
         if fitted[0] < 0:
             fitted = np.array([0.0, np.average(variances, weights=weights**2)])
         line = np.maximum(columns @ fitted, 0.5 * floor)

@@ -1,6 +1,8 @@
 """Pipeline: an ordered recipe of Methods. JSON in, `Result` out; and the functions behind the front door.
 
-Transforms are estimated on the denoised movie and applied to the raw one in one interpolation.
+Transforms are estimated on the denoised movie and applied to the raw one in one interpolation. A denoiser that uses the motion
+(`Denoiser.uses_motion`) comes after registration instead, and the two may take turns: frames averaged along the motion are
+cleaner, and cleaner frames give better motion.
 """
 
 import json
@@ -86,6 +88,9 @@ class Pipeline(Method, family="recipe"):
         True, "Without a denoiser: give the denoised movie too, where the registrar's network can make it.", advanced=True
     )
     series: Series = setting(Combined(), "How pairs of frames become a registered stack.")
+    turns: int = setting(
+        1, "How often registering and denoising take turns, for denoisers that use the motion.", ge=1, le=5, advanced=True
+    )
     channel: int = setting(0, "Channel that registration looks at; its result is applied to all.", ge=0)
 
     @property
@@ -140,6 +145,8 @@ class Pipeline(Method, family="recipe"):
             run = recipe.run(stack, device=where, models=others, keypoints=keypoints, start=start)
             result = yield from portion(run, 0.1, 1.0)
             return replace(result, recipe=self, models=(*encoders, *result.models))
+        if self.registrars and self.denoise is not None and self.denoise.uses_motion:
+            return (yield from self._in_turns(stack, models, where, begin, keypoints))
         denoised, used, middle = stack, tuple[Model, ...](), 0.03
         if self.denoise is not None:
             middle = 0.5 if self.registrars else 1.0
@@ -174,6 +181,37 @@ class Pipeline(Method, family="recipe"):
         )
         registration, learnt = yield from portion(steps_to_go, middle, 1.0)
         return self._result(stack, denoised, registration, (*used, *learnt), keypoints)
+
+    def _in_turns(
+        self, stack: Stack, models: Sequence[Model], device: torch.device, start: PerFrame | None, keypoints: Keypoints | None
+    ) -> Steps[Result]:
+        """Register the noisy frames, denoise along what was found, register the denoised frames anew, and so on."""
+        denoiser, noisy = self.denoise, stack.channel(self.channel)
+        assert denoiser is not None
+        denoising = [model for model in models if isinstance(model.method, Denoiser)]
+        known = [model for model in models if isinstance(model.method, Registrar)]
+        used, seen, shares = tuple[Model, ...](), noisy, np.linspace(0.03, 1, 2 * self.turns + 1)
+
+        def judge(registrar: Registrar, frames: Stack, motion: PerFrame | None) -> Score | None:
+            return None if keypoints is None else keypoint_score((registrar,), frames, keypoints, motion)
+
+        for turn in range(self.turns):
+            registering = train_and_register(
+                seen,
+                self.registrars,
+                series=self.series,
+                models=known,
+                device=device,
+                noisy=noisy,
+                start=start,
+                judge=judge,
+            )
+            registration, learnt = yield from portion(registering, shares[2 * turn], shares[2 * turn + 1])
+            known, motion = [*learnt], registration.transforms
+            work = denoise_stack(stack, denoiser, models=denoising, device=device, motion=motion)
+            denoised, used = yield from portion(work, shares[2 * turn + 1], shares[2 * turn + 2], "denoising")
+            denoising, seen = list(used), denoised.channel(self.channel)
+        return self._result(stack, denoised, registration, (*used, *known), keypoints)
 
     def preview(self, stack: Stack, frame: int, *, device: torch.device | str = "auto") -> Steps[NDArray[np.float32]]:
         """Denoise one frame quickly, to see what to expect: methods that are trained get a few seconds.

@@ -16,7 +16,7 @@ from napari_denoisereg.noise import NoiseModel
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import finish
 
-QUIET = NoiseModel(0.0, 1e-6, 1e-6)
+PLAIN = NoiseModel(0.0, 100.0, 100.0)
 
 
 def fused(data: np.ndarray, motion: PerFrame | None = None, **settings: Any) -> np.ndarray:
@@ -41,11 +41,13 @@ def test_patches_put_together_are_the_frame(shape: tuple[int, ...], side: int, s
     waves = patches.split(frames)
     torch.testing.assert_close(patches.join(waves), frames, atol=1e-5, rtol=1e-5)
     assert sorted(torch.cat(patches.band).tolist()) == list(range(len(waves)))
-    torch.testing.assert_close((waves**2).sum(0), (patches.cut(frames) ** 2).flatten(1 + len(shape)).sum(-1), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(
+        (waves**2).sum(0), (patches.cut(frames) ** 2).flatten(1 + len(shape)).sum(-1), rtol=1e-4, atol=1e-3
+    )
 
 
 def test_neighbours_are_seen_where_the_frame_is(movie: SyntheticMovie, motion: PerFrame) -> None:
-    near = Neighbours(Stack(movie.clean, "tyx"), motion, QUIET, reach=2, seed=0, device="cpu").around(4)
+    near = Neighbours(Stack(movie.clean, "tyx"), motion, PLAIN, reach=2, seed=0, device="cpu").around(4)
     apart = (near.frames - near.frames[near.own])[:, 30:-30, 30:-30].abs().mean((1, 2))
     still = torch.from_numpy(movie.clean[2:7] - movie.clean[4])[:, 30:-30, 30:-30].abs().mean((1, 2))
     others = [0, 1, 3, 4]
@@ -57,13 +59,13 @@ def test_reading_between_pixels_does_not_blur() -> None:
     y, x = np.mgrid[:64, :64]
     wave = np.stack([np.sin(0.9 * (x - shift)) + np.cos(0.8 * y) for shift in (0, 0.5)]).astype(np.float32)
     motion = PerFrame([Identity(2), Translation([0.0, 0.5])])
-    near = Neighbours(Stack(wave, "tyx"), motion, QUIET, reach=1, seed=0, device="cpu").around(0)
+    near = Neighbours(Stack(wave, "tyx"), motion, PLAIN, reach=1, seed=0, device="cpu").around(0)
     torch.testing.assert_close(near.frames[1, 4:-4, 4:-4], near.frames[0, 4:-4, 4:-4], atol=0.02, rtol=0)
 
 
 def test_neighbours_along_the_motion_beat_a_single_frame(movie: SyntheticMovie, motion: PerFrame) -> None:
     alone, together = fused(movie.noisy, reach=0), fused(movie.noisy, motion)
-    assert psnr(alone, movie.clean, peak=movie.peak) > psnr(movie.noisy, movie.clean, peak=movie.peak) + 10
+    assert psnr(alone, movie.clean, peak=movie.peak) > psnr(movie.noisy, movie.clean, peak=movie.peak) + 9
     assert psnr(together, movie.clean, peak=movie.peak) > psnr(alone, movie.clean, peak=movie.peak) + 1.5
 
 

@@ -12,6 +12,7 @@ import torch
 import zarr
 
 import napari_denoisereg as dr
+from napari_denoisereg.denoise.fusion import Fusion
 from napari_denoisereg.denoise.gaussian import Gaussian
 from napari_denoisereg.denoise.noise2void import Noise2Void
 from napari_denoisereg.evaluation.keypoints import Keypoints
@@ -294,3 +295,17 @@ def test_presets_are_what_the_front_door_runs(stack: Stack) -> None:
     assert made.recipe == presets()["fast"]
     aligned = dr.warp(stack, made.registration, interpolation="nearest", outside="edge")
     assert set(np.unique(aligned.frame(2))) <= set(np.unique(stack.frame(2)))
+
+
+def test_a_denoiser_that_uses_the_motion_comes_after_registration(stack: Stack) -> None:
+    recipe = Pipeline(denoise=Fusion(reach=1), registrars=(AffineDescent(),))
+    result = finish(recipe.run(stack, device="cpu"))
+    found = dr.register(stack, AffineDescent()).transforms
+    for one, other in zip(result.registration.transforms, found, strict=True):
+        torch.testing.assert_close(one.matrix(), other.matrix())
+    along = finish(Fusion(reach=1).run_along(stack, found))
+    np.testing.assert_array_equal(np.asarray(result.denoised.data), np.asarray(along.data))
+    seen = list[Progress]()
+    again = finish(recipe.model_copy(update={"turns": 2}).run(stack, device="cpu"), seen.append)
+    assert not np.array_equal(np.asarray(again.denoised.data), np.asarray(along.data))
+    assert [later.fraction for later in seen] == sorted(later.fraction for later in seen)

@@ -6,13 +6,19 @@ import dask.array as da
 import torch
 
 from napari_denoisereg.denoise.denoiser import Denoiser
+from napari_denoisereg.geometry import PerFrame
 from napari_denoisereg.model import Model
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps, portion
 
 
 def denoise_stack(
-    stack: Stack, denoiser: Denoiser, *, models: Sequence[Model] = (), device: torch.device | str = "cpu"
+    stack: Stack,
+    denoiser: Denoiser,
+    *,
+    models: Sequence[Model] = (),
+    device: torch.device | str = "cpu",
+    motion: PerFrame | None = None,
 ) -> Steps[tuple[Stack, tuple[Model, ...]]]:
     """Denoise every channel of a stack by itself.
 
@@ -26,6 +32,8 @@ def denoise_stack(
         One per channel, or one for all; none to train on each channel first.
     device : torch.device or str
         Where to compute.
+    motion : PerFrame, optional
+        Frame 0 to every frame, for denoisers that use it.
 
     Returns
     -------
@@ -46,12 +54,12 @@ def denoise_stack(
 
     def one(channel: Stack, number: int) -> Steps[Stack]:
         if not denoiser.is_trained:
-            return (yield from denoiser.run(channel, device=device))
+            return (yield from denoiser.run_along(channel, motion, device=device))
         if models:
             used.append(models[number % len(models)])
-            return (yield from denoiser.run(channel, model=used[-1], device=device))
+            return (yield from denoiser.run_along(channel, motion, model=used[-1], device=device))
         used.append((yield from portion(denoiser.fit([channel], device=device), 0.0, 0.9)))
-        return (yield from portion(denoiser.run(channel, model=used[-1], device=device), 0.9, 1.0))
+        return (yield from portion(denoiser.run_along(channel, motion, model=used[-1], device=device), 0.9, 1.0))
 
     return (yield from each_channel(stack, one)), tuple(used)
 

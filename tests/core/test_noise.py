@@ -1,0 +1,86 @@
+"""The noise of a stack is measured as it is, whatever the camera does."""
+
+import numpy as np
+import pytest
+import torch
+
+from napari_denoisereg.evaluation.synthetic import nuclei_movie
+from napari_denoisereg.noise import NoiseModel, estimate_noise, repair
+from napari_denoisereg.stack import Stack
+
+GAIN, READ = 50.0, 150.0
+
+
+@pytest.fixture(scope="module")
+def clean() -> np.ndarray:
+    movie = nuclei_movie("easy", seed=3, shape=(320, 320), n_frames=4)
+    return movie.clean.astype(np.float64)
+
+
+def exposed(clean: np.ndarray, seed: int = 0) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return random.poisson(clean / GAIN) * GAIN + random.normal(0, READ, clean.shape)
+
+
+def deviation(model: NoiseModel, clean: np.ndarray, offset: float = 0.0) -> float:
+    """Found over true standard deviation at the mean intensity, less 1."""
+    level = clean.mean()
+    return float(np.sqrt((model.gain * (level + offset) + model.base) / (GAIN * level + READ**2)) - 1)
+
+
+def test_gain_and_read_noise_are_found(clean: np.ndarray) -> None:
+    model = estimate_noise(Stack(exposed(clean), "tyx"))
+    assert model.gain == pytest.approx(GAIN, rel=0.06)  # 320 px, 4 frames; 532 px, 25 frames: within 2 %
+    assert np.sqrt(model.base) == pytest.approx(READ, rel=0.03)
+    assert abs(deviation(model, clean)) < 0.02
+
+
+def test_offset_bleaching_hot_pixels_and_saturation_do_not_mislead(clean: np.ndarray) -> None:
+    fading = clean * np.linspace(1, 0.5, len(clean))[:, None, None]
+    noisy = exposed(fading) + 1000
+    hot = np.random.default_rng(1).integers(0, 320, (2, 300))
+    noisy[:, hot[0], hot[1]] = 60_000
+    model = estimate_noise(Stack(noisy, "tyx"))
+    assert abs(deviation(model, fading, offset=1000)) < 0.03
+    saturated = np.clip(noisy, None, np.percentile(noisy, 97)).astype(np.uint16)
+    assert abs(deviation(estimate_noise(Stack(saturated, "tyx")), fading, offset=1000)) < 0.04
+
+
+def test_noise_that_does_not_grow_with_light_has_no_gain(clean: np.ndarray) -> None:
+    noisy = clean + np.random.default_rng(2).normal(0, 200, clean.shape)
+    model = estimate_noise(Stack(noisy, "tyx"))
+    assert abs(model.gain) * clean.mean() < 0.05 * 200**2
+    assert float(model.variance(torch.tensor(clean.mean()))) == pytest.approx(200**2, rel=0.03)
+
+
+def test_scaled_and_shifted_data_have_scaled_noise(clean: np.ndarray) -> None:
+    noisy = exposed(clean)
+    plain, other = estimate_noise(Stack(noisy, "tyx")), estimate_noise(Stack(0.01 * noisy + 7, "tyx"))
+    level = torch.tensor([500.0, 3000.0], dtype=torch.float64)
+    torch.testing.assert_close(other.variance(0.01 * level + 7), 1e-4 * plain.variance(level), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("offset", [0.0, 400.0])
+@pytest.mark.parametrize("photons", [2.0, 5.0, 20.0, 80.0])
+def test_averages_of_stabilised_values_come_back_unbiased(photons: float, offset: float) -> None:
+    model = NoiseModel(GAIN, READ**2 - GAIN * offset, READ**2)
+    noisy = exposed(np.full((1000, 1000), photons * GAIN), seed=4) + offset
+    stabilised = model.stabilise(torch.from_numpy(noisy))
+    assert float(stabilised.std()) == pytest.approx(1, abs=0.03)
+    assert float(model.restore(stabilised.mean())) - offset == pytest.approx(photons * GAIN, rel=0.02)
+
+
+def test_only_pixels_that_stand_alone_are_repaired() -> None:
+    model = NoiseModel(0.0, 1.0, 1.0)
+    image = torch.zeros(32, 32)
+    image[8, 8], image[20, 20] = 100.0, -100.0
+    image[14:16, 14:16] = 100.0
+    repaired = repair(image, model)
+    assert float(repaired[8, 8]) == float(repaired[20, 20]) == 0
+    assert bool((repaired[14:16, 14:16] == 100).all())
+    noise = torch.randn(256, 256, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(repair(noise, model), noise)
+
+
+def test_tiny_frames_have_the_noise_of_their_spread() -> None:
+    assert estimate_noise(Stack(np.random.default_rng(0).normal(5, 2, (3, 4, 4)), "tyx")).floor == pytest.approx(4, rel=0.5)
