@@ -1,0 +1,142 @@
+"""Whether a denoised movie can be trusted: what was taken away must look like noise, no more and no less.
+
+No clean movie is needed. The noise strength at each intensity is known (`noise`), so the *residual* ``noisy - denoised`` can be
+put in units of it. Of a denoiser that took away the noise and nothing else it is white and a little below 1 strong:
+
+- *far below 1*: the output is nearly the input. Networks with too small a blind spot learn to copy correlated noise.
+- *smooth parts that white noise does not have*: cell outlines or texture were taken away too. The residual is blurred; blurred
+  white noise has a known strength, structure a larger one.
+
+Figures are per frame, so that the first and last ones can be compared with the rest.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_denoisereg.geometry import smooth
+from napari_denoisereg.noise import NoiseModel, estimate_noise, repair
+from napari_denoisereg.stack import Stack
+from napari_denoisereg.steps import Pace, Progress, Steps
+
+Floats = NDArray[np.float64]
+
+BLUR = 2.0  # px
+COPIED = 0.5
+"""Residual below this share of the noise: the output is nearly the input."""
+STRUCTURED = 1.5
+"""Blurred residual above this many times what noise alone has: structure was taken away."""
+KEPT = 0.01
+"""Largest accepted change of a frame's total intensity."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trust:
+    """Figures per frame, ``(T,)``.
+
+    Parameters
+    ----------
+    removed : ndarray
+        Strength of what was taken away, in standard deviations of the noise: a little below 1 is right.
+    structure : ndarray
+        Strength of its smooth part, in units of what white noise has: about 1 or below is right.
+    kept : ndarray
+        Total intensity after, as a share of that before: 1 is right.
+    """
+
+    removed: Floats
+    structure: Floats
+    kept: Floats
+
+    def hints(self) -> tuple[str, ...]:
+        """What a user should know and change, in plain words; empty where nothing is suspicious.
+
+        Returns
+        -------
+        tuple of str
+            One sentence or two each, with the figure and the remedy.
+        """
+        rules: tuple[tuple[Floats, Callable[[Floats], NDArray[np.bool_]], str], ...] = (
+            (
+                self.removed,
+                lambda values: values < COPIED,
+                "hardly any noise was taken away ({:.2f} of it): the result is nearly the input. Neighbouring pixels may share "
+                "their noise: enlarge the blind spot, or use a method that does not need independent pixels.",
+            ),
+            (
+                self.structure,
+                lambda values: values > STRUCTURED,
+                "fine structure was taken away with the noise (what was removed is {:.1f} times as smooth as noise). Lower the "
+                "strength or the width, or train longer.",
+            ),
+            (
+                self.kept,
+                lambda values: np.abs(values - 1) > KEPT,
+                "total intensity changed (to {:.3f} of what it was). Do not measure brightness on this result.",
+            ),
+        )
+        found = []
+        for values, is_bad, words in rules:
+            bad = np.flatnonzero(is_bad(values))
+            if len(bad):
+                found.append(f"{_which(bad, len(values))}: {words.format(float(np.median(values[bad])))}")
+        return tuple(found)
+
+
+def check_denoising(noisy: Stack, denoised: Stack, *, noise: NoiseModel | None = None) -> Steps[Trust]:
+    """Compare a movie with its denoised version, frame by frame.
+
+    Parameters
+    ----------
+    noisy, denoised : Stack
+        Same shape, without channel axis.
+    noise : NoiseModel, optional
+        Of the noisy movie; measured where it is not given.
+
+    Returns
+    -------
+    Steps of Trust
+        Long work: two frames in memory at a time.
+
+    Raises
+    ------
+    ValueError
+        When the shapes differ.
+    """
+    if noisy.shape != denoised.shape:
+        raise ValueError(f"Expected stacks of equal shape, got {noisy.shape} and {denoised.shape}; denoise this very stack.")
+    model, pace, rows = noise or estimate_noise(noisy), Pace(), []
+    for number in range(noisy.n_frames):
+        rows.append(_figures(noisy.tensor([number])[0], denoised.tensor([number])[0], model))
+        if pace.is_due(last=number + 1 == noisy.n_frames):
+            yield Progress(number + 1, noisy.n_frames, "checking what was taken away")
+    return Trust(*np.array(rows, np.float64).T)
+
+
+def _figures(before: torch.Tensor, after: torch.Tensor, noise: NoiseModel) -> tuple[float, float, float]:
+    residual = (repair(before, noise) - after) / noise.variance(after).sqrt()
+    # The middle of the values: single hot pixels and borders say nothing about the rest.
+    blurred = smooth(residual[None, None], BLUR)[0, 0]
+    white = (2 * math.sqrt(math.pi) * BLUR) ** (-residual.ndim / 2)
+    total = float(before.double().sum())
+    kept = float(after.double().sum()) / total if total else 1.0
+    return _spread(residual), _spread(blurred) / white, kept
+
+
+def _spread(values: torch.Tensor) -> float:
+    """Standard deviation about 0, outliers beyond the 99.5th percentile left out, as of a normal distribution."""
+    squared = values.double().flatten() ** 2
+    few = squared[:: max(1, squared.numel() // 1_000_000)]
+    kept = few[few <= torch.quantile(few, 0.995)]
+    return float((kept.mean() / 0.9562).sqrt())
+
+
+def _which(frames: NDArray[np.int64], count: int) -> str:
+    if len(frames) == count:
+        return "All frames"
+    shown = ", ".join(map(str, frames[:5])) + (f" and {len(frames) - 5} more" if len(frames) > 5 else "")
+    return f"Frame {shown}" if len(frames) == 1 else f"Frames {shown}"
