@@ -15,8 +15,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-EDGES = (0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.75, 4.75, 5.75, 6.75, 7.75, 8.75, 9.75, 10.75)
-"""Borders of the bands, half waves per 8 voxels."""
+EDGES = (0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.75, 4.75, 5.75, 6.75)
+"""Borders of the bands, half waves per 8 voxels; the finest band is wide, since few waves would be mistaken for structure."""
 
 
 class CosinePatches:

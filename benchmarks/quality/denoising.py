@@ -1,0 +1,126 @@
+"""Print the denoising table: project and peers side by side, from one run. See benchmarks/README.md."""
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import tifffile
+import torch
+
+import napari_denoisereg as dr
+from napari_denoisereg.denoise import Denoiser
+from napari_denoisereg.evaluation.denoising_trust import check_denoising
+from napari_denoisereg.evaluation.image_quality import psnr
+from napari_denoisereg.evaluation.synthetic import nuclei_movie
+from napari_denoisereg.noise import estimate_noise
+from napari_denoisereg.pipeline import presets
+from napari_denoisereg.steps import finish
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+DATA = Path(os.environ.get("DENOISEREG_DATA", CHECKOUT.parent / "shared" / "data"))
+SEEDS = [int(seed) for seed in os.environ.get("SEEDS", "0 1 2 3 4").split()]
+RECIPES = os.environ.get("RECIPES", "fast best").split()
+METHODS = os.environ.get("METHODS", "gaussian total_variation fusion").split()
+SETS = os.environ.get("SETS", "easy hard").split()
+HELD_BACK = 6  # the last fields of the wide-field pairs
+
+lines: list[str] = []
+
+
+def say(text: str = "") -> None:
+    print(text, flush=True)
+    lines.append(text)
+
+
+def recipe(name: str) -> Callable[[dr.Stack], np.ndarray]:
+    return lambda stack: np.asarray(finish(presets()[name].run(stack, device="cpu")).denoised.data)
+
+
+def method(kind: str) -> Callable[[dr.Stack], np.ndarray]:
+    """A denoiser by itself: fusion without motion, so of single frames."""
+    alone = Denoiser.coerce({"kind": kind, **({"reach": 0} if kind == "fusion" else {})})
+    return lambda stack: np.asarray(finish(alone.run(stack)).data)
+
+
+def bm3d_stabilised(stack: dr.Stack) -> np.ndarray:
+    """BM3D on variance-stabilised frames; its licence is for non-commercial use, so it is a peer only."""
+    from bm3d import bm3d
+
+    noise = estimate_noise(stack)
+    frames = noise.stabilise(stack.tensor(range(stack.n_frames))).numpy()
+    clean = np.stack([bm3d(frame, 1.0) for frame in frames]).astype(np.float32)
+    return noise.restore(torch.from_numpy(clean)).numpy()
+
+
+def candidates() -> dict[str, Callable[[dr.Stack], np.ndarray]]:
+    found = {f"napari-denoisereg: {kind}, single frames": method(kind) for kind in METHODS}
+    try:
+        import bm3d  # noqa: F401
+    except ImportError:
+        say("BM3D is left out: it is not installed (pip install bm3d; non-commercial licence).")
+    else:
+        found["BM3D, variance-stabilised"] = bm3d_stabilised
+    return found
+
+
+def synthetic(difficulty: str) -> None:
+    movies = [nuclei_movie(difficulty, seed=seed) for seed in SEEDS]
+    say(
+        f"\n{difficulty}, seeds {SEEDS}: PSNR, dB: each seed | first, middle, last frame (mean) | s/frame | removed, structure left"
+    )
+    every = {f"napari-denoisereg: recipe {name}": recipe(name) for name in RECIPES} | candidates()
+    for name, denoise in every.items():
+        decibels, ends, seconds, trust = [], [], [], []
+        for movie in movies:
+            stack = dr.Stack(movie.noisy, axes="tyx")
+            start = time.perf_counter()
+            result = denoise(stack)
+            seconds.append((time.perf_counter() - start) / len(movie.noisy))
+            decibels.append(psnr(result, movie.clean, peak=movie.peak))
+            ends.append([psnr(result[t], movie.clean[t], peak=movie.peak) for t in (0, len(result) // 2, -1)])
+            found = finish(check_denoising(stack, stack.with_data(result)))
+            trust.append([found.removed.mean(), found.structure.mean()])
+        each = " ".join(f"{value:.2f}" for value in decibels)
+        near = " ".join(f"{value:.1f}" for value in np.mean(ends, axis=0))
+        say(f"{name:<48}{each} | {near} | {np.median(seconds):.2f} | {' '.join(f'{v:.2f}' for v in np.mean(trust, axis=0))}")
+
+
+def pairs(folder: str, pattern: str, count: int | None) -> None:
+    say(f"\n{folder}: PSNR after the best gain and offset, dB, mean over images; peak = the clean image's range")
+    paths = sorted((DATA / folder).glob(pattern))
+    paths = paths if count is None else paths[-count:]
+    if not paths:
+        say(f"left out: {DATA / folder} is not there (set DENOISEREG_DATA)")
+        return
+    images = [(tifffile.imread(path), tifffile.imread(str(path).replace("noisy", "clean"))) for path in paths]
+    images = [(noisy, clean.astype(np.float64)) for noisy, clean in images if noisy.ndim == 2]
+    every = {"noisy": lambda stack: np.asarray(stack.data), **candidates()}
+    for name, denoise in every.items():
+        values, start = [], time.perf_counter()
+        for noisy, clean in images:
+            result = denoise(dr.Stack(noisy[None].astype(np.float32), axes="tyx"))[0]
+            values.append(psnr(result, clean, peak=float(np.ptp(clean)), fit=True))
+        spent = (time.perf_counter() - start) / len(images)
+        say(f"{name:<48}{np.mean(values):.2f} ({min(values):.1f} to {max(values):.1f}), {len(values)} images | {spent:.2f} s")
+
+
+def main() -> None:
+    say(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    for folder, pattern, count in (
+        ("denoise_widefield_pairs", "*_0_noisy.tif", HELD_BACK),
+        ("denoise_fluorescence_pairs", "*_noisy.tif", None),
+    ):
+        pairs(folder, pattern, count)
+    for difficulty in SETS:
+        synthetic(difficulty)
+    folder = Path(__file__).resolve().parents[1] / "results"
+    folder.mkdir(exist_ok=True)
+    (folder / f"{datetime.now(UTC):%Y-%m-%d}-denoising.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
