@@ -69,9 +69,7 @@ def candidates() -> dict[str, Callable[[dr.Stack], np.ndarray]]:
 
 def synthetic(difficulty: str) -> None:
     movies = [nuclei_movie(difficulty, seed=seed) for seed in SEEDS]
-    say(
-        f"\n{difficulty}, seeds {SEEDS}: PSNR, dB: each seed | first, middle, last frame (mean) | s/frame | removed, structure left"
-    )
+    say(f"\n{difficulty}, seeds {SEEDS}: PSNR, dB: each seed | first, middle, last frame | s/frame | removed, smooth")
     every = {f"napari-denoisereg: recipe {name}": recipe(name) for name in RECIPES} | candidates()
     for name, denoise in every.items():
         decibels, ends, seconds, trust = [], [], [], []
