@@ -1,63 +1,71 @@
 """Noise2Void: a blind-spot U-Net trained on the noisy movie itself, as DenoiseReg describes its denoising part.
 
 Some voxels are replaced by a neighbour's value and the network predicts them from what is around. Noise that is independent
-from voxel to voxel cannot be predicted, structure can: so the prediction is the structure. Correlated noise (line noise,
-deconvolved data) breaks that assumption.
+from voxel to voxel cannot be predicted, structure can: so the prediction is the structure. Noise that neighbours share could
+be predicted from them: ``blind_spot`` and ``lines`` hide them as well (`networks.hidden_shapes`).
 
 Block, widths, masked L1 loss, Adam (β 0.9 and 0.999), standardised input and affine augmentation with probability 0.3 are the
 paper's. Patches instead of whole frames, a budget instead of its 300 000 iterations, and a schedule that makes short trainings
 good (`networks.blind_spot.quick_schedule`) are ours; ``schedule="paper", learning_rate=1e-4`` trains as the paper does.
+``checkerboard_free`` is N2V2's network, whose hidden voxels are replaced by a median (``replacement``). With
+``likelihood="camera"`` the network tells how sure it is, and where it is not, the voxel's own value counts as much as the
+noise measured in the movie allows (`networks.posterior`).
 
 References
 ----------
-DenoiseReg (ISBI 2022), section 2. Noise2Void (CVPR 2019), doi:10.1109/CVPR.2019.00223.
+DenoiseReg (ISBI 2022), section 2. Noise2Void (CVPR 2019), doi:10.1109/CVPR.2019.00223. N2V2, doi:10.1007/978-3-031-25069-9_33.
+structN2V, doi:10.1109/ISBIWorkshops50223.2020.9153428.
 """
 
+import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from napari_denoisereg import device as devices
-from napari_denoisereg.denoise.denoiser import Denoiser
+from napari_denoisereg.denoise.trained import TrainedDenoiser
 from napari_denoisereg.frame_pool import FramePool
-from napari_denoisereg.frames import denoise_with_network
+from napari_denoisereg.frames import denoise_with_network, standardisation
 from napari_denoisereg.method import setting
 from napari_denoisereg.model import Model
-from napari_denoisereg.networks.blind_spot import Schedule, augment, blind_spot_loss, hide, quick_schedule
-from napari_denoisereg.networks.blind_spot_unet import BlindSpotUNet
+from napari_denoisereg.networks.blind_spot import Masked, augment, blind_spot_loss, hide
+from napari_denoisereg.networks.blind_spot_unet import BlindSpotUNet, TiledNetwork
+from napari_denoisereg.networks.hidden_shapes import Lines, Replacement, Shape, hide_shapes
+from napari_denoisereg.networks.posterior import PosteriorMean, negative_log_likelihood
+from napari_denoisereg.noise import estimate_noise
 from napari_denoisereg.stack import Stack
-from napari_denoisereg.steps import Steps, portion
-from napari_denoisereg.training import Budget, Training
+from napari_denoisereg.steps import Steps
 
 
-class Noise2Void(Denoiser, kind="noise2void"):
-    """Blind-spot U-Net trained on the movie itself; needs noise that is independent from voxel to voxel."""
+class Noise2Void(TrainedDenoiser, kind="noise2void"):
+    """Blind-spot network trained on the movie itself; needs noise that voxels do not share, or a larger blind spot."""
 
     title: ClassVar[str] = "Noise2Void (blind-spot network)"
     reference: ClassVar[str] = "https://doi.org/10.1109/CVPR.2019.00223"
-    is_trained: ClassVar[bool] = True
+    network_settings: ClassVar[tuple[str, ...]] = ("checkerboard_free", "likelihood")
 
-    seconds: float = setting(60.0, "Longest training time; whichever budget ends first.", unit="s", gt=0, le=1e6)
-    iterations: int = setting(300_000, "Most training iterations.", ge=1, le=10_000_000)
-    patch: int = setting(64, "Side of the training patches.", unit="px", ge=16, le=1024, multiple_of=8)
-    batch: int = setting(8, "Patches per iteration.", ge=1, le=256, advanced=True)
     learning_rate: float = setting(3e-3, "First step size of Adam; the paper's is 1e-4.", gt=0, le=0.1, advanced=True)
-    schedule: Schedule = setting(
-        "quick", "quick: steps fall and normalisation is fixed early, for minutes; paper: neither, for days.", advanced=True
+    every: int = setting(25, "The model is judged after every so many iterations; the best is kept.", ge=1, advanced=True)
+    blind_spot: Literal[1, 3, 5, 7] = setting(
+        1, "Side of the hidden neighbourhood; enlarge it where the noise is grainy or comes back in the result.", unit="px"
     )
+    lines: Lines = setting("none", "Direction of stripes in the noise, which are hidden as well.")
+    likelihood: Literal["absolute", "camera"] = setting(
+        "absolute", "camera: measures the camera's noise, and keeps fine detail where the network is unsure."
+    )
+    checkerboard_free: bool = setting(False, "Network of N2V2, which makes no checkerboard patterns.")
+    line_length: int = setting(11, "Hidden piece of a stripe; odd.", unit="px", ge=3, le=101, advanced=True)
+    replacement: Replacement = setting("neighbour", "What hidden voxels are replaced by; N2V2 takes the median.", advanced=True)
     masked: float = setting(0.05, "Share of voxels hidden in each patch.", gt=0, le=0.5, advanced=True)
     radius: int = setting(2, "Hidden voxels take a value from at most so far away.", unit="px", ge=1, le=10, advanced=True)
     augmentation: float = setting(0.3, "Chance that a patch is turned and stretched.", ge=0, le=1, advanced=True)
-    tile: int = setting(512, "Side of the tiles that large frames are denoised in.", unit="px", ge=32, le=8192, advanced=True)
-    every: int = setting(25, "The model is judged after every so many iterations; the best is kept.", ge=1, advanced=True)
-    seed: int = setting(0, "Seed of all random choices.", ge=0, le=2**31 - 1, advanced=True)
 
     def fit(self, stacks: Sequence[Stack], *, start: Model | None = None, device: torch.device | str = "cpu") -> Steps[Model]:
         """Train on stacks; see `Denoiser.fit`."""
         pool = FramePool(stacks, seed=self.seed)
-        network = self._network(pool.ndim, start).to(device).train()
+        network = self.network(pool.ndim, start).to(device).train()
         random = devices.generator(self.seed, device)
         aside = pool.hold_out(8, self.patch).to(device)
 
@@ -69,31 +77,20 @@ class Noise2Void(Denoiser, kind="noise2void"):
             fixed = devices.generator(self.seed, device)
             return sum(float(self._loss(network, aside, fixed)) for _ in range(2)) / 2
 
-        budget = Budget(
-            iterations=self.iterations,
-            seconds=self.seconds,
-            learning_rate=self.learning_rate,
-            schedule=quick_schedule(network) if self.schedule == "quick" else None,
-            every=self.every,
-        )
-        training = Training(network, pool.model(self, seed=self.seed), budget, random=(pool.random, random), start=start)
+        training = self.training(network, pool, start=start, random=(random,))
         return (yield from training.run(loss, validate))
 
-    def _loss(self, network: BlindSpotUNet, noisy: Tensor, random: torch.Generator) -> Tensor:
-        hidden = hide(noisy, share=self.masked, radius=self.radius, generator=random)
-        with devices.autocast(noisy.device):
-            predicted = network(hidden.image)
-        return blind_spot_loss(predicted.float(), noisy, hidden.mask)
+    def denoised(self, stack: Stack, model: Model, device: torch.device | str) -> Steps[Stack]:
+        """Apply a model; see `TrainedDenoiser.denoised`."""
+        trained = self.as_trained(model)
+        network = trained.image_network(model)
+        # Noise that voxels share is neither measured nor told from structure: then nothing is taken from the voxel itself.
+        if isinstance(network, PosteriorMean) and trained.shape(network.ndim).size == 1:
+            network = _with_noise(network.network, stack)
+        step = {"denoise": trained.to_dict(), "model": dict(model.provenance)}
+        return (yield from denoise_with_network(stack, network, tile=self.tile, device=device, step=step))
 
-    def run(self, stack: Stack, *, model: Model | None = None, device: torch.device | str = "cpu") -> Steps[Stack]:
-        """Denoise a stack; see `Denoiser.run`."""
-        if model is None:
-            model = yield from portion(self.fit([stack], device=device), 0.0, 0.9)
-            return (yield from portion(self._apply(stack, model, device), 0.9, 1.0))
-        model.expect(type(self), stack.grid.ndim)
-        return (yield from self._apply(stack, model, device))
-
-    def image_network(self, model: Model) -> BlindSpotUNet:
+    def image_network(self, model: Model) -> TiledNetwork:
         """The network by itself, for other programs.
 
         Parameters
@@ -103,20 +100,50 @@ class Noise2Void(Denoiser, kind="noise2void"):
 
         Returns
         -------
-        BlindSpotUNet
-            In evaluation mode; maps standardised frames ``(B, 1, *spatial)`` to denoised ones.
+        TiledNetwork
+            In evaluation mode; maps standardised frames ``(B, 1, *spatial)`` to denoised ones. With the likelihood of a camera
+            it takes nothing from the voxel itself, for it does not know the noise of the frames it will be given.
         """
-        return self._network(model.ndim, model).eval()
+        trained = self.as_trained(model)
+        network = trained.network(model.ndim, model).eval()
+        return PosteriorMean(network, 0.0, 0.0, math.inf).eval() if trained.likelihood == "camera" else network
 
-    def _apply(self, stack: Stack, model: Model, device: torch.device | str) -> Steps[Stack]:
-        network = self._network(stack.grid.ndim, model)
-        step = {"denoise": self.to_dict(), "model": dict(model.provenance)}
-        return (yield from denoise_with_network(stack, network, tile=self.tile, device=device, step=step))
+    def shape(self, ndim: int) -> Shape:
+        """What is hidden around a voxel.
 
-    def _network(self, ndim: int, start: Model | None) -> BlindSpotUNet:
-        with devices.seeded(self.seed):
-            network = BlindSpotUNet(ndim)
-        if start is not None:
-            start.expect(type(self), ndim)
-            network.load_state_dict(dict(start.weights))
-        return network
+        Parameters
+        ----------
+        ndim : int
+            Number of spatial axes.
+
+        Returns
+        -------
+        Shape
+            Of this dimension.
+        """
+        return Shape(ndim, self.blind_spot, self.lines, self.line_length)
+
+    def _hide(self, noisy: Tensor, random: torch.Generator) -> Masked:
+        shape = self.shape(noisy.ndim - 2)
+        if shape.size == 1 and self.replacement == "neighbour":
+            return hide(noisy, share=self.masked, radius=self.radius, generator=random)
+        return hide_shapes(noisy, shape, share=self.masked, radius=self.radius, replacement=self.replacement, generator=random)
+
+    def _loss(self, network: BlindSpotUNet, noisy: Tensor, random: torch.Generator) -> Tensor:
+        hidden = self._hide(noisy, random)
+        with devices.autocast(noisy.device):
+            predicted = network(hidden.image)
+        measure = negative_log_likelihood if self.likelihood == "camera" else blind_spot_loss
+        return measure(predicted.float(), noisy, hidden.mask)
+
+    def network(self, ndim: int, start: Model | None) -> BlindSpotUNet:
+        """Build the network; see `TrainedDenoiser.network`."""
+        outputs = 2 if self.likelihood == "camera" else 1
+        return self.started(lambda: BlindSpotUNet(ndim, outputs=outputs, checkerboard_free=self.checkerboard_free), ndim, start)
+
+
+def _with_noise(network: TiledNetwork, stack: Stack) -> PosteriorMean:
+    mean, std = standardisation(stack)
+    noise = estimate_noise(stack)
+    base, floor = (noise.gain * mean + noise.base) / std**2, 0.5 * noise.floor / std**2
+    return PosteriorMean(network, noise.gain / std, base, floor)

@@ -25,14 +25,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_denoisereg import device as devices
-from napari_denoisereg.denoise.denoiser import Denoiser
 from napari_denoisereg.denoise.optical_flow import Flows, smoothed
+from napari_denoisereg.denoise.trained import TrainedDenoiser
 from napari_denoisereg.frame_pool import FramePool, Spot, around
 from napari_denoisereg.frames import denoise_frames, standardisation
 from napari_denoisereg.geometry import sample
 from napari_denoisereg.method import setting
 from napari_denoisereg.model import Model
-from napari_denoisereg.networks.blind_spot import Schedule, quick_schedule
+from napari_denoisereg.networks.blind_spot import quick_schedule
 from napari_denoisereg.networks.blind_spot_unet import predict
 from napari_denoisereg.networks.small_data import (
     GuidedFusionNet,
@@ -44,42 +44,33 @@ from napari_denoisereg.networks.small_data import (
 )
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps, portion
-from napari_denoisereg.training import Budget, Training
 
 ROUNDS = 3
 """The flow is estimated from noisy frames in the first round and from denoised ones in the others."""
 
 
-class SmallData(Denoiser, kind="small_data"):
+class SmallData(TrainedDenoiser, kind="small_data"):
     """Video network that follows the motion, for few frames; trained on the movie itself."""
 
     title: ClassVar[str] = "Small data (video network with optical flow)"
     reference: ClassVar[str] = "https://nianyil.people.clemson.edu/"
-    is_trained: ClassVar[bool] = True
+    network_settings: ClassVar[tuple[str, ...]] = ("reach", "features", "power")
+    training_share: ClassVar[float] = 0.8
 
     seconds: float = setting(180.0, "Longest training time; whichever budget ends first.", unit="s", gt=0, le=1e6)
-    iterations: int = setting(300_000, "Most training iterations.", ge=1, le=10_000_000)
-    reach: int = setting(2, "Frames on each side that a frame is predicted from.", unit="frames", ge=1, le=10)
-    patch: int = setting(64, "Side of the training patches.", unit="px", ge=16, le=1024, multiple_of=8)
     batch: int = setting(4, "Patches per iteration.", ge=1, le=256, advanced=True)
+    reach: int = setting(2, "Frames on each side that a frame is predicted from.", unit="frames", ge=1, le=10)
     features: int = setting(16, "Features of each frame.", ge=1, le=128, advanced=True)
     motion_rate: float = setting(0.5, "η: how much motion lets a frame be seen at first.", unit="1/px", ge=0, advanced=True)
     power: float = setting(2.0, "L: how quickly frames near the middle lose weight.", gt=0, le=20, advanced=True)
     sampled: float = setting(0.1, "Share of voxels whose features are a neighbour's.", ge=0, le=0.9, advanced=True)
     radius: int = setting(2, "Such neighbours are at most so far away.", unit="px", ge=1, le=10, advanced=True)
     decay: float = setting(1.0, "α: how much near neighbours are preferred.", unit="1/px", ge=0, le=100, advanced=True)
-    learning_rate: float = setting(3e-3, "First step size of Adam.", gt=0, le=0.1, advanced=True)
-    schedule: Schedule = setting(
-        "quick", "quick: steps fall and normalisation is fixed early, for minutes; paper: neither, for days.", advanced=True
-    )
-    tile: int = setting(512, "Side of the tiles that large frames are denoised in.", unit="px", ge=32, le=8192, advanced=True)
-    every: int = setting(50, "The model is judged after every so many iterations; the best is kept.", ge=1, advanced=True)
-    seed: int = setting(0, "Seed of all random choices.", ge=0, le=2**31 - 1, advanced=True)
 
     def fit(self, stacks: Sequence[Stack], *, start: Model | None = None, device: torch.device | str = "cpu") -> Steps[Model]:
         """Train on stacks; see `Denoiser.fit`."""
         pool = FramePool(stacks, seed=self.seed)
-        network = _network(self, pool.ndim, start).to(device).train()
+        network = self.network(pool.ndim, start).to(device).train()
         random = devices.generator(self.seed, device)
         clips = _Clips(pool, stacks, network, self.reach, self.tile)
         aside = clips.of(pool.hold_out_spots(8, self.patch), clips.noisy_flows)
@@ -100,9 +91,7 @@ class SmallData(Denoiser, kind="small_data"):
         def validate() -> float:
             return float(_difference(network.pupil(aside), aside[:, self.reach : self.reach + 1]))
 
-        budget = Budget(self.iterations, self.seconds, self.learning_rate, schedule, self.every)
-        blank = pool.model(self, seed=self.seed)
-        training = Training(network, blank, budget, random=(pool.random, random), start=start)
+        training = self.training(network, pool, start=start, random=(random,), schedule=schedule)
         if not training.is_resumed:
             network.round.zero_()  # the teacher of a finished training stays until the first round is over
         return (yield from training.run(loss, validate))
@@ -131,21 +120,14 @@ class SmallData(Denoiser, kind="small_data"):
         )
         return network.denoiser(network.fused(features, flows))
 
-    def run(self, stack: Stack, *, model: Model | None = None, device: torch.device | str = "cpu") -> Steps[Stack]:
-        """Denoise a stack; see `Denoiser.run`."""
-        if model is None:
-            model = yield from portion(self.fit([stack], device=device), 0.0, 0.8)
-            return (yield from portion(self._apply(stack, model, device), 0.8, 1.0))
-        model.expect(type(self), stack.grid.ndim)
-        return (yield from self._apply(stack, model, device))
-
-    def _apply(self, stack: Stack, model: Model, device: torch.device | str) -> Steps[Stack]:
-        trained = type(self).coerce(model.method.to_dict())  # the network has the size it was trained with
-        networks = _network(trained, stack.grid.ndim, model).eval()
+    def denoised(self, stack: Stack, model: Model, device: torch.device | str) -> Steps[Stack]:
+        """Apply a model; see `TrainedDenoiser.denoised`."""
+        trained = self.as_trained(model)
+        networks = trained.network(stack.grid.ndim, model).eval()
         step = {"denoise": trained.to_dict(), "model": dict(model.provenance)}
         mean, std = standardisation(stack)
 
-        def denoised(network: GuidedFusionNet, flows: Flows) -> Steps[Stack]:
+        def by(network: GuidedFusionNet, flows: Flows) -> Steps[Stack]:
             def denoise(noisy: Tensor, frames: Sequence[int]) -> Tensor:
                 motion = torch.stack([flows(0, frame, _others(frame, stack.n_frames, trained.reach)) for frame in frames])
                 image = joined((noisy - mean) / std, motion.to(noisy.device))
@@ -155,10 +137,14 @@ class SmallData(Denoiser, kind="small_data"):
 
         flows = Flows(lambda _, frame: smoothed((stack.tensor([frame])[0] - mean) / std))
         if not bool(networks.taught):
-            return (yield from denoised(networks.pupil, flows))
-        first = yield from portion(denoised(networks.teacher, flows), 0.0, 0.5)
+            return (yield from by(networks.pupil, flows))
+        first = yield from portion(by(networks.teacher, flows), 0.0, 0.5)
         better = Flows(lambda _, frame: (first.tensor([frame])[0] - mean) / std)
-        return (yield from portion(denoised(networks.pupil, better), 0.5, 1.0))
+        return (yield from portion(by(networks.pupil, better), 0.5, 1.0))
+
+    def network(self, ndim: int, start: Model | None) -> SmallDataNet:
+        """Build the network; see `TrainedDenoiser.network`."""
+        return self.started(lambda: SmallDataNet(ndim, self.reach, self.features, self.power), ndim, start)
 
 
 class _Clips:
@@ -228,16 +214,3 @@ def _difference(denoised: Tensor, noisy: Tensor) -> Tensor:
     """Mean absolute difference where the noisy image is not padding, which is exactly zero."""
     is_seen = noisy != 0
     return ((denoised - noisy).abs() * is_seen).sum() / is_seen.sum().clamp(min=1)
-
-
-def _network(method: SmallData, ndim: int, start: Model | None) -> SmallDataNet:
-    with devices.seeded(method.seed):
-        network = SmallDataNet(ndim, method.reach, method.features, method.power)
-    if start is None:
-        return network
-    start.expect(type(method), ndim)
-    sizes = {name: getattr(start.method, name) for name in ("reach", "features", "power")}
-    if any(getattr(method, name) != size for name, size in sizes.items()):
-        raise ValueError(f"The model was trained with {sizes}; go on with the same numbers, or start from scratch.")
-    network.load_state_dict(dict(start.weights))
-    return network

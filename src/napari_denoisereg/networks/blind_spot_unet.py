@@ -9,10 +9,13 @@ eighth of the resolution, whose features serve the registration.
 Normalisation is batch normalisation: with running statistics it is a fixed scale per feature, so that prediction by tiles
 equals prediction of the whole, which instance normalisation would break.
 
+Without checkerboards (N2V2): pooling takes the largest of neighbouring voxels at every place, blurs, and only then leaves out
+every other one (`blurred_pool`); and the finest features have no skip connection, through which single voxels could pass.
+
 References
 ----------
 DenoiseReg: Unsupervised Joint Denoising and Registration of Time-Lapse Live Cell Microscopy Images Using Deep Learning,
-ISBI 2022. Noise2Void, doi:10.1109/CVPR.2019.00223.
+ISBI 2022. Noise2Void, doi:10.1109/CVPR.2019.00223. N2V2, doi:10.1007/978-3-031-25069-9_33.
 """
 
 import torch
@@ -90,21 +93,36 @@ class BlindSpotUNet(TiledNetwork):
         Spatial axes, 2 or 3.
     widths : tuple of int
         Features of each encoder block; there is a pooling between any two.
-    inputs : int
-        Channels of the image.
+    inputs, outputs : int
+        Channels of the image and of the result.
+    checkerboard_free : bool
+        Blurred pooling and no skip connection of the finest features, see the module.
     """
 
-    def __init__(self, ndim: int, widths: tuple[int, ...] = WIDTHS, inputs: int = 1) -> None:
+    def __init__(
+        self,
+        ndim: int,
+        widths: tuple[int, ...] = WIDTHS,
+        inputs: int = 1,
+        *,
+        outputs: int = 1,
+        checkerboard_free: bool = False,
+    ) -> None:
         super().__init__()
         self.ndim = ndim
         self.widths = widths
+        self.checkerboard_free = checkerboard_free
+        skips = list(widths[-2::-1])
+        if checkerboard_free:
+            skips[-1] = 0
         self.encoder = nn.ModuleList(
             ConvBlock(ndim, *channels) for channels in zip((inputs, *widths[:-1]), widths, strict=True)
         )
         self.decoder = nn.ModuleList(
-            ConvBlock(ndim, below + skip, skip) for below, skip in zip(widths[:0:-1], widths[-2::-1], strict=True)
+            ConvBlock(ndim, below + skip, width)
+            for below, skip, width in zip(widths[:0:-1], skips, widths[-2::-1], strict=True)
         )
-        self.last = convolution(ndim)(widths[0], 1, 1)
+        self.last = convolution(ndim)(widths[0], outputs, 1)
 
     @property
     def stride(self) -> int:
@@ -115,10 +133,12 @@ class BlindSpotUNet(TiledNetwork):
     def halo(self) -> int:
         """Context that can change a voxel, rounded up to a multiple of `stride`.
 
-        Two convolutions of radius 1 per block see 2 voxels of their level; a pooling or an upsampling at most one more.
+        Two convolutions of radius 1 per block see 2 voxels of their level; a pooling or an upsampling at most one more, a
+        blurred pooling two.
         """
         levels = len(self.widths) - 1
-        reach = sum(2 * (2 + 1) * 2**level for level in range(levels)) + 2 * 2**levels
+        pooling = 2 if self.checkerboard_free else 1
+        reach = sum((2 * 2 + 1 + pooling) * 2**level for level in range(levels)) + 2 * 2**levels
         return -(-reach // self.stride) * self.stride
 
     def encode(self, image: Tensor) -> list[Tensor]:
@@ -134,10 +154,10 @@ class BlindSpotUNet(TiledNetwork):
         list of Tensor
             ``(B, widths[i], *spatial / 2**i)``.
         """
-        pool = {2: F.max_pool2d, 3: F.max_pool3d}[self.ndim]
+        pool = blurred_pool if self.checkerboard_free else _max_pool
         features: list[Tensor] = []
         for number, block in enumerate(self.encoder):
-            image = block(pool(image, 2) if number else image)
+            image = block(pool(image) if number else image)
             features.append(image)
         return features
 
@@ -152,16 +172,41 @@ class BlindSpotUNet(TiledNetwork):
         Returns
         -------
         Tensor
-            ``(B, 1, *spatial)``, standardised.
+            ``(B, outputs, *spatial)``, standardised.
         """
         image = features[-1]
-        for block, skip in zip(self.decoder, features[-2::-1], strict=True):
-            image = block(torch.cat([F.interpolate(image, scale_factor=2.0, mode="nearest"), skip], dim=1))
+        for number, (block, skip) in enumerate(zip(self.decoder, features[-2::-1], strict=True), start=2):
+            image = F.interpolate(image, scale_factor=2.0, mode="nearest")
+            is_finest = number == len(features)
+            image = block(image if is_finest and self.checkerboard_free else torch.cat([image, skip], dim=1))
         return self.last(image)
 
     def forward(self, image: Tensor) -> Tensor:
         """Denoise; see `decode`."""
         return self.decode(self.encode(image))
+
+
+def _max_pool(image: Tensor) -> Tensor:
+    return {2: F.max_pool2d, 3: F.max_pool3d}[image.ndim - 2](image, 2)
+
+
+def blurred_pool(image: Tensor) -> Tensor:
+    """Half the size without aliasing: the largest of two voxels along each axis at every place, blurred by 1-2-1, every other.
+
+    Parameters
+    ----------
+    image : Tensor
+        ``(B, C, *spatial)``, even sides.
+
+    Returns
+    -------
+    Tensor
+        ``(B, C, *spatial / 2)``; a voxel is the middle of the two it stands for.
+    """
+    ndim = image.ndim - 2
+    largest, average = {2: (F.max_pool2d, F.avg_pool2d), 3: (F.max_pool3d, F.avg_pool3d)}[ndim]
+    image = F.pad(image, (1, 2) * ndim, mode="replicate")
+    return average(average(largest(image, 2, stride=1), 2, stride=1), 2)
 
 
 def predict(network: TiledNetwork, image: Tensor, tile: int) -> Tensor:

@@ -1,0 +1,172 @@
+"""What all denoisers with a network share: the settings of a training, and the way from a stack to a model to a result.
+
+A member says how its network is built (`network`), what its loss is (in ``fit``, with `training`) and how a model is applied
+(`denoised`).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Self, TypeVar
+
+import torch
+from torch import nn
+
+from napari_denoisereg import device as devices
+from napari_denoisereg.denoise.denoiser import Denoiser
+from napari_denoisereg.frame_pool import FramePool
+from napari_denoisereg.method import setting
+from napari_denoisereg.model import Model
+from napari_denoisereg.networks.blind_spot import Schedule, quick_schedule
+from napari_denoisereg.stack import Stack
+from napari_denoisereg.steps import Steps, portion
+from napari_denoisereg.training import Budget, Random, Training
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class TrainedDenoiser(Denoiser):
+    """A denoiser with a network, which it trains on the movie itself where no model is given."""
+
+    is_trained: ClassVar[bool] = True
+    network_settings: ClassVar[tuple[str, ...]] = ()
+    """Settings that the network is built by: a model fits only a network of the same."""
+    training_share: ClassVar[float] = 0.9
+    """Part of the progress of `run` that is training."""
+
+    seconds: float = setting(60.0, "Longest training time; whichever budget ends first.", unit="s", gt=0, le=1e6)
+    iterations: int = setting(300_000, "Most training iterations.", ge=1, le=10_000_000)
+    patch: int = setting(64, "Side of the training patches.", unit="px", ge=16, le=1024, multiple_of=8)
+    batch: int = setting(8, "Patches per iteration.", ge=1, le=256, advanced=True)
+    learning_rate: float = setting(3e-3, "First step size of Adam.", gt=0, le=0.1, advanced=True)
+    schedule: Schedule = setting(
+        "quick", "quick: steps fall and normalisation is fixed early, for minutes; paper: neither, for days.", advanced=True
+    )
+    tile: int = setting(512, "Side of the tiles that large frames are denoised in.", unit="px", ge=32, le=8192, advanced=True)
+    every: int = setting(50, "The model is judged after every so many iterations; the best is kept.", ge=1, advanced=True)
+    seed: int = setting(0, "Seed of all random choices.", ge=0, le=2**31 - 1, advanced=True)
+
+    def run(self, stack: Stack, *, model: Model | None = None, device: torch.device | str = "cpu") -> Steps[Stack]:
+        """Denoise a stack; see `Denoiser.run`."""
+        if model is None:
+            share = self.training_share
+            model = yield from portion(self.fit([stack], device=device), 0.0, share)
+            return (yield from portion(self.denoised(stack, model, device), share, 1.0))
+        model.expect(type(self), stack.grid.ndim)
+        return (yield from self.denoised(stack, model, device))
+
+    def denoised(self, stack: Stack, model: Model, device: torch.device | str) -> Steps[Stack]:
+        """Apply a model of this method.
+
+        Parameters
+        ----------
+        stack : Stack
+            Without channel axis.
+        model : Model
+            Of this method and the stack's dimension; its own settings tell how its network is built (`as_trained`).
+        device : torch.device or str
+            Where to compute.
+
+        Returns
+        -------
+        Steps of Stack
+            The denoised stack.
+        """
+        raise NotImplementedError
+
+    def network(self, ndim: int, start: Model | None) -> nn.Module:
+        """Build the network; see `started`.
+
+        Parameters
+        ----------
+        ndim : int
+            Number of spatial axes.
+        start : Model, optional
+            Where its weights are; without, they are random by the seed.
+
+        Returns
+        -------
+        nn.Module
+            On the CPU.
+        """
+        raise NotImplementedError
+
+    def as_trained(self, model: Model) -> Self:
+        """The settings that a model was trained with.
+
+        Parameters
+        ----------
+        model : Model
+            Of this method.
+
+        Returns
+        -------
+        TrainedDenoiser
+            Of this class.
+        """
+        return type(self).coerce(model.method.to_dict())
+
+    def started(self, build: Callable[[], Network], ndim: int, start: Model | None) -> Network:
+        """A network, with random weights or those of a model.
+
+        Parameters
+        ----------
+        build : callable
+            Makes the network; random numbers come from the seed.
+        ndim : int
+            Number of spatial axes.
+        start : Model, optional
+            Where the weights are.
+
+        Returns
+        -------
+        nn.Module
+            What ``build`` made.
+
+        Raises
+        ------
+        ValueError
+            When the model is of another method, dimension or size of network.
+        """
+        with devices.seeded(self.seed):
+            network = build()
+        if start is None:
+            return network
+        start.expect(type(self), ndim)
+        theirs = {name: getattr(start.method, name) for name in self.network_settings}
+        if any(getattr(self, name) != value for name, value in theirs.items()):
+            raise ValueError(f"The model was trained with {theirs}; go on with the same settings, or start from scratch.")
+        network.load_state_dict(dict(start.weights))
+        return network
+
+    def training(
+        self,
+        network: nn.Module,
+        pool: FramePool,
+        *,
+        start: Model | None,
+        random: Sequence[Random] = (),
+        schedule: Callable[[float], float] | None = None,
+    ) -> Training:
+        """The training of a network by these settings.
+
+        Parameters
+        ----------
+        network : nn.Module
+            In training mode, on its device.
+        pool : FramePool
+            What it is trained on.
+        start : Model, optional
+            What ``fit`` was given.
+        random : sequence of Generator
+            What the loss draws from, besides the pool's own.
+        schedule : callable, optional
+            In place of the one that the setting ``schedule`` says.
+
+        Returns
+        -------
+        Training
+            To be run with the method's loss.
+        """
+        if schedule is None and self.schedule == "quick":
+            schedule = quick_schedule(network)
+        budget = Budget(self.iterations, self.seconds, self.learning_rate, schedule, self.every)
+        return Training(network, pool.model(self, seed=self.seed), budget, random=(pool.random, *random), start=start)
