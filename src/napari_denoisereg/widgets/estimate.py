@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 TRIAL_SIDE, TRIAL_DEPTH, TRIAL_FRAMES = 160, 16, 4
 TRIAL_SECONDS = 0.5  # of each training
-WORKING_ARRAYS = 120  # float32 images that a network or a registrar has at once per image of a batch; measured, rounded up
+WORKING_ARRAYS = 120  # float32 images that a network or a registrar has at once per image of a batch; a cautious guess
 LARGEST_BATCH = 8 * 512**2  # voxels that are computed on at once
 LARGEST_TILE = 512**2
 
