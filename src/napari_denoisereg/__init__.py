@@ -68,7 +68,7 @@ def denoise(
     return result.denoised
 
 
-def register(
+def register(  # noqa: PLR0913 - everything after method is a keyword
     stack: "Stack",
     method: "Registrar | str | Mapping[str, Any]" = "affine",
     *,
@@ -76,6 +76,8 @@ def register(
     device: str = "auto",
     channel: int = 0,
     start: "Start | None" = None,
+    region: Any = None,
+    landmarks: "Keypoints | None" = None,
 ) -> "Registration":
     """Register every frame of a stack to the first.
 
@@ -94,6 +96,11 @@ def register(
     start : Registration or one Transform per frame, optional
         What is known of the motion already, e.g. from keypoints (`starts.from_keypoints`) or an earlier registration; the
         method goes on from there.
+    region : array or Stack, optional
+        Where to look: what is not 0 counts. ``(y, x)`` marks in the first frame what is followed; ``(t, y, x)`` marks it in
+        every frame. The transforms hold for the whole frame.
+    landmarks : Keypoints, optional
+        Places that pull the registration; for methods that take them (``"affine"``), whose ``landmark_weight`` says how much.
 
     Returns
     -------
@@ -103,12 +110,13 @@ def register(
     pipeline = import_module("napari_denoisereg.pipeline")
     recipe = pipeline.Pipeline(registrars=(pipeline.Registrar.coerce(method),), channel=channel, keep_denoised=False)
     models = [] if model is None else [model]
-    result: Result = pipeline.finish(recipe.run(stack, device=device, models=models, start=start))
+    steps = recipe.run(stack, device=device, models=models, start=start, region=region, landmarks=landmarks)
+    result: Result = pipeline.finish(steps)
     assert result.registration is not None
     return result.registration
 
 
-def run(
+def run(  # noqa: PLR0913 - everything after recipe is a keyword
     stack: "Stack",
     recipe: "Pipeline | str | Path | Mapping[str, Any]" = "balanced",
     *,
@@ -116,6 +124,8 @@ def run(
     models: "Sequence[Model]" = (),
     keypoints: "Keypoints | None" = None,
     start: "Start | None" = None,
+    region: Any = None,
+    landmarks: "Keypoints | None" = None,
 ) -> "Result":
     """Run a recipe.
 
@@ -133,6 +143,10 @@ def run(
         Judge models while training, and the result.
     start : Registration or one Transform per frame, optional
         What is known of the motion already; see `register`.
+    region : array or Stack, optional
+        Where registration looks; see `register`. Denoising is of the whole frame.
+    landmarks : Keypoints, optional
+        Places that pull the registration; see `register`.
 
     Returns
     -------
@@ -140,7 +154,8 @@ def run(
         ``.denoised``, ``.registration``, ``.aligned``, ``.report``.
     """
     pipeline = import_module("napari_denoisereg.pipeline")
-    steps = pipeline.load_recipe(recipe).run(stack, device=device, models=models, keypoints=keypoints, start=start)
+    help_given = {"start": start, "region": region, "landmarks": landmarks}
+    steps = pipeline.load_recipe(recipe).run(stack, device=device, models=models, keypoints=keypoints, **help_given)
     result: Result = pipeline.finish(steps)
     return result
 

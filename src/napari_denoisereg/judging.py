@@ -84,7 +84,12 @@ def validation_frames(keypoints: Keypoints | None) -> list[int]:
 
 
 def keypoint_score(
-    registrars: Sequence[Registrar], stack: Stack, keypoints: Keypoints, start: PerFrame | None = None
+    registrars: Sequence[Registrar],
+    stack: Stack,
+    keypoints: Keypoints,
+    start: PerFrame | None = None,
+    *,
+    grid: Grid | None = None,
 ) -> Score | None:
     """Judge a model by the keypoint error of its own prediction on validation frames.
 
@@ -101,6 +106,8 @@ def keypoint_score(
         In pixels.
     start : PerFrame, optional
         What the registrars before it found.
+    grid : Grid, optional
+        Whose pixels the keypoints are in, where the stack is a part of it; the stack's by default.
 
     Returns
     -------
@@ -123,7 +130,7 @@ def keypoint_score(
         # One by one: memory holds two frames, however many are marked.
         found = {frame: predicted(frame, model) for frame in chosen}
         every = [found.get(frame, found[chosen[0]]) for frame in range(stack.n_frames)]
-        result = evaluate(few, Registration(PerFrame(every), stack.grid))
+        result = evaluate(few, Registration(PerFrame(every), grid or stack.grid))
         return float(np.nanmean(result.after[result.frame > 0]))
 
     return score

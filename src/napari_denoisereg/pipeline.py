@@ -7,8 +7,9 @@ cleaner, and cleaner frames give better motion.
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +26,7 @@ from napari_denoisereg.denoise.stacks import denoise_stack, each_channel
 from napari_denoisereg.encode import Encoder
 from napari_denoisereg.encode.binding import with_encoders
 from napari_denoisereg.evaluation.keypoints import KeypointError, Keypoints
-from napari_denoisereg.geometry import PerFrame
+from napari_denoisereg.geometry import Grid, PerFrame
 from napari_denoisereg.judging import evaluate as evaluate
 from napari_denoisereg.judging import keypoint_score as keypoint_score
 from napari_denoisereg.judging import mappings as mappings
@@ -33,15 +34,18 @@ from napari_denoisereg.judging import validation_frames
 from napari_denoisereg.method import Method, setting
 from napari_denoisereg.model import Model
 from napari_denoisereg.register import Registrar, Registration, Series
+from napari_denoisereg.register.anchors import Landmarks, check_landmarks
+from napari_denoisereg.register.region import region_of
 from napari_denoisereg.register.registrar import Score
 from napari_denoisereg.register.series import Combined
-from napari_denoisereg.register.stacks import train, train_and_register
+from napari_denoisereg.register.stacks import Judge, train, train_and_register
 from napari_denoisereg.stack import Stack
-from napari_denoisereg.starts import Start, as_start
+from napari_denoisereg.starts import Start, as_landmarks, as_start
 from napari_denoisereg.steps import Steps, portion
 from napari_denoisereg.steps import finish as finish
 
 PREVIEW_SECONDS = 5.0
+Register = Callable[..., Steps[tuple[Registration, tuple[Model, ...]]]]
 FAMILIES: tuple[type[Method], ...] = (Denoiser, Registrar, Encoder)
 
 
@@ -98,7 +102,7 @@ class Pipeline(Method, family="recipe"):
         """What denoises in this recipe: the denoiser, or else a registrar that does both."""
         return self.denoise or next((registrar for registrar in self.registrars if registrar.is_denoiser), None)
 
-    def run(
+    def run(  # noqa: PLR0913 - everything after stack is a keyword
         self,
         stack: Stack,
         *,
@@ -106,6 +110,8 @@ class Pipeline(Method, family="recipe"):
         models: Sequence[Model] = (),
         keypoints: Keypoints | None = None,
         start: Start | None = None,
+        region: Any = None,
+        landmarks: Keypoints | None = None,
     ) -> Steps[Result]:
         """Run the recipe.
 
@@ -121,6 +127,10 @@ class Pipeline(Method, family="recipe"):
             Judge models while training, and the result.
         start : Registration or one Transform per frame, optional
             What is known of the motion already (see `starts`); registration goes on from there.
+        region : array or Stack, optional
+            Where registration looks, ``(*spatial)`` or ``(T, *spatial)``; see `register.region.region_of`.
+        landmarks : Keypoints, optional
+            Pull the registration, where all its steps can take them; see `register.anchors`.
 
         Returns
         -------
@@ -134,19 +144,33 @@ class Pipeline(Method, family="recipe"):
         """
         where = devices.choose(device) if isinstance(device, str) else device
         begin = None if start is None else as_start(start, stack)
+        marks = None if landmarks is None else self._landmarks(landmarks, stack)
         yield from self._check(stack, models, keypoints)
+        one = stack.channel(self.channel)
+        place = None if region is None else (yield from portion(region_of(region, one), 0.02, 0.03))
         denoising = [model for model in models if isinstance(model.method, Denoiser)]
         registering = [model for model in models if isinstance(model.method, Registrar)]
-        one = stack.channel(self.channel)
         ready, encoders = yield from portion(with_encoders(self.registrars, one, models=models, device=where), 0.03, 0.1)
         if encoders:
             recipe = self.model_copy(update={"registrars": ready})
             others = [model for model in models if not isinstance(model.method, Encoder)]
-            run = recipe.run(stack, device=where, models=others, keypoints=keypoints, start=start)
+            help_given: dict[str, Any] = {"start": start, "region": region, "landmarks": landmarks}
+            run = recipe.run(stack, device=where, models=others, keypoints=keypoints, **help_given)
             result = yield from portion(run, 0.1, 1.0)
             return replace(result, recipe=self, models=(*encoders, *result.models))
+        judge = _judge(keypoints, one.grid)
+        register = partial(
+            train_and_register,
+            series=self.series,
+            device=where,
+            noisy=one,
+            start=begin,
+            judge=judge,
+            region=place,
+            landmarks=marks,
+        )
         if self.registrars and self.denoise is not None and self.denoise.uses_motion:
-            return (yield from self._in_turns(stack, models, where, begin, keypoints))
+            return (yield from self._in_turns(stack, models, where, register, keypoints))
         denoised, used, middle = stack, tuple[Model, ...](), 0.03
         if self.denoise is not None:
             middle = 0.5 if self.registrars else 1.0
@@ -154,9 +178,6 @@ class Pipeline(Method, family="recipe"):
             denoised, used = yield from portion(work, 0.03, middle, "denoising")
         if not self.registrars:
             return Result(self, denoised, models=used)
-
-        def judge(registrar: Registrar, frames: Stack, known: PerFrame | None) -> Score | None:
-            return None if keypoints is None else keypoint_score((registrar,), frames, keypoints, known)
 
         # A network that denoises, too, comes first: the other registrars look at what it denoised.
         joint = [registrar for registrar in self.registrars if registrar.is_denoiser]
@@ -169,43 +190,22 @@ class Pipeline(Method, family="recipe"):
         if joint and self.denoise is None and self.keep_denoised:
             denoised = yield from portion(self._jointly(stack, registering, where), 0.75, 0.85, "denoising")
             middle = 0.85
-        steps_to_go = train_and_register(
-            denoised.channel(self.channel),
-            self.registrars,
-            series=self.series,
-            models=registering,
-            device=where,
-            noisy=one,
-            start=begin,
-            judge=judge,
-        )
+        steps_to_go = register(denoised.channel(self.channel), self.registrars, models=registering)
         registration, learnt = yield from portion(steps_to_go, middle, 1.0)
         return self._result(stack, denoised, registration, (*used, *learnt), keypoints)
 
     def _in_turns(
-        self, stack: Stack, models: Sequence[Model], device: torch.device, start: PerFrame | None, keypoints: Keypoints | None
+        self, stack: Stack, models: Sequence[Model], device: torch.device, register: Register, keypoints: Keypoints | None
     ) -> Steps[Result]:
         """Register the noisy frames, denoise along what was found, register the denoised frames anew, and so on."""
-        denoiser, noisy = self.denoise, stack.channel(self.channel)
+        denoiser = self.denoise
         assert denoiser is not None
         denoising = [model for model in models if isinstance(model.method, Denoiser)]
         known = [model for model in models if isinstance(model.method, Registrar)]
-        used, seen, shares = tuple[Model, ...](), noisy, np.linspace(0.03, 1, 2 * self.turns + 1)
-
-        def judge(registrar: Registrar, frames: Stack, motion: PerFrame | None) -> Score | None:
-            return None if keypoints is None else keypoint_score((registrar,), frames, keypoints, motion)
+        used, seen, shares = tuple[Model, ...](), stack.channel(self.channel), np.linspace(0.03, 1, 2 * self.turns + 1)
 
         for turn in range(self.turns):
-            registering = train_and_register(
-                seen,
-                self.registrars,
-                series=self.series,
-                models=known,
-                device=device,
-                noisy=noisy,
-                start=start,
-                judge=judge,
-            )
+            registering = register(seen, self.registrars, models=known)
             registration, learnt = yield from portion(registering, shares[2 * turn], shares[2 * turn + 1])
             known, motion = [*learnt], registration.transforms
             work = denoise_stack(stack, denoiser, models=denoising, device=device, motion=motion)
@@ -265,6 +265,11 @@ class Pipeline(Method, family="recipe"):
         for difference in [told for model in models for told in differences(model, one)]:
             warnings.warn(f"{difference} Check the result, or fine-tune the model on this data.", stacklevel=2)
 
+    def _landmarks(self, landmarks: Keypoints, stack: Stack) -> Landmarks:
+        check_landmarks(self.registrars)
+        _check_keypoints(landmarks, stack)
+        return as_landmarks(landmarks, stack.grid, stack.n_frames)
+
     def _jointly(self, stack: Stack, models: Sequence[Model], device: torch.device) -> Steps[Stack]:
         """Denoise with a registrar that does both, where the recipe has one."""
         both = {each.kind: each for each in self.registrars if each.is_denoiser}
@@ -289,6 +294,13 @@ class Pipeline(Method, family="recipe"):
             note = f"Keypoints of frames {judges} chose the trained model; judge by others."
             error = replace(error, notes=(*error.notes, note))
         return Result(self, clean, registration, registration.warp(stack), models, error)
+
+
+def _judge(keypoints: Keypoints | None, grid: Grid) -> Judge:
+    def judge(registrar: Registrar, frames: Stack, known: PerFrame | None) -> Score | None:
+        return None if keypoints is None else keypoint_score((registrar,), frames, keypoints, known, grid=grid)
+
+    return judge
 
 
 def presets() -> dict[str, Pipeline]:

@@ -15,6 +15,7 @@ from napari_denoisereg.evaluation.keypoints import Keypoints
 from napari_denoisereg.geometry import Affine, Grid, Identity, PerFrame, Transform
 from napari_denoisereg.geometry.landmarks import Kind, fit
 from napari_denoisereg.register import Registration
+from napari_denoisereg.register.anchors import Landmarks
 from napari_denoisereg.stack import Stack
 
 MOST_ALONG_A_SIDE = 64
@@ -156,6 +157,35 @@ def as_start(start: Start, stack: Stack) -> PerFrame:
         return given
     back = given[0].inverse()
     return PerFrame([Identity(given.ndim), *(back.then(each) for each in given[1:])])
+
+
+def as_landmarks(keypoints: Keypoints, grid: Grid, n_frames: int) -> Landmarks:
+    """Keypoints as what pulls a registration, only where they are marked.
+
+    Parameters
+    ----------
+    keypoints : Keypoints
+        In pixels. Marks of several annotators are averaged.
+    grid : Grid
+        Of the frames.
+    n_frames : int
+        Of the stack; marks of later frames are left out.
+
+    Returns
+    -------
+    Landmarks
+        In world units.
+    """
+    rows = zip(keypoints.kind, keypoints.id, keypoints.frame, keypoints.position, strict=True)
+    marks = dict[tuple[tuple[str, int], int], list[NDArray[np.float64]]]()
+    for kind, number, frame, place in rows:
+        marks.setdefault(((str(kind), int(number)), int(frame)), []).append(place)
+    names = sorted({name for name, _ in marks})
+    places = np.full((n_frames, len(names), grid.ndim), np.nan)
+    for (name, frame), several in marks.items():
+        if frame < n_frames:
+            places[frame, names.index(name)] = np.mean(several, axis=0) * grid.spacing + grid.origin
+    return Landmarks(torch.from_numpy(places))
 
 
 def _over(grid: Grid) -> Grid:

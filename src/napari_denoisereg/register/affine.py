@@ -9,8 +9,8 @@ from torch import Tensor
 from napari_denoisereg.geometry import Grid, Identity, Transform
 from napari_denoisereg.method import setting
 from napari_denoisereg.model import Model
-from napari_denoisereg.register.descent import Motion, as_transforms, as_weights, descend, pyramid
-from napari_denoisereg.register.registrar import Registrar
+from napari_denoisereg.register.descent import Motion, Pull, as_transforms, as_weights, descend, pyramid
+from napari_denoisereg.register.registrar import Anchors, Registrar
 from napari_denoisereg.steps import Pace, Progress, Steps
 
 
@@ -19,12 +19,16 @@ class AffineDescent(Registrar, kind="affine"):
 
     title: ClassVar[str] = "Affine (descent)"
     reference: ClassVar[str] = "https://doi.org/10.1109/83.650848"
+    takes_landmarks: ClassVar[bool] = True
 
     motion: Motion = setting("affine", "What may change between two frames.")
     finest: int = setting(2, "Resolution to end at: 1 full, 2 half, 4 quarter.", ge=1, le=16)
     coarsest: int = setting(32, "Side of the coarsest images.", unit="px", ge=8, le=512, advanced=True)
     iterations: int = setting(20, "Most steps per resolution.", ge=1, le=500, advanced=True)
     blur: float = setting(1.0, "Smoothing at every resolution.", unit="px", ge=0, le=10, advanced=True)
+    landmark_weight: float = setting(
+        1.0, "Where landmarks are given: how much a misfit of 1 px counts against likeness.", ge=0, le=1e9, advanced=True
+    )
 
     def align(
         self,
@@ -36,12 +40,31 @@ class AffineDescent(Registrar, kind="affine"):
         model: Model | None = None,  # noqa: ARG002 - nothing is trained
     ) -> Steps[list[Transform]]:
         """Register a batch of pairs; see `Registrar.align`."""
+        return self._descend(fixed, moving, grid, None, start)
+
+    def align_marked(
+        self,
+        fixed: Tensor,
+        moving: Tensor,
+        grid: Grid,
+        anchors: Sequence[Anchors],
+        *,
+        start: Sequence[Transform] | None = None,
+        model: Model | None = None,  # noqa: ARG002 - nothing is trained
+    ) -> Steps[list[Transform]]:
+        """Register a batch of pairs, pulled by landmarks; see `Registrar.align_marked`."""
+        return self._descend(fixed, moving, grid, anchors, start)
+
+    def _descend(
+        self, fixed: Tensor, moving: Tensor, grid: Grid, anchors: Sequence[Anchors] | None, start: Sequence[Transform] | None
+    ) -> Steps[list[Transform]]:
         begin = as_weights(start if start is not None else [Identity(grid.ndim)] * len(fixed))
         pace, parts, at_once = Pace(), [], max(1, 4 * 512**2 // fixed[0].numel())
         for first in range(0, len(fixed), at_once):
             few = slice(first, first + at_once)
             levels = pyramid(fixed[few], moving[few], grid, coarsest=self.coarsest, finest=self.finest, blur=self.blur)
-            weights, _ = descend(levels, begin[few], self.motion, iterations=self.iterations)
+            pull = None if anchors is None else Pull(anchors[few], self.landmark_weight, min(grid.spacing))
+            weights, _ = descend(levels, begin[few], self.motion, iterations=self.iterations, pull=pull)
             parts.append(weights)
             done = min(first + at_once, len(fixed))
             if pace.is_due(last=done == len(fixed)):

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 
 from napari_denoisereg.geometry import Affine, Grid, Transform, affine_index, inside, resample, sample, smooth
+from napari_denoisereg.register.pull import Pull as Pull
+from napari_denoisereg.register.pull import velocity
 
 Motion = Literal["translation", "rigid", "similarity", "affine"]
 LEAST_OVERLAP = 0.1
@@ -59,7 +61,13 @@ class Pyramid:
 
 
 def descend(
-    levels: Sequence[Pyramid], start: Tensor, motion: Motion, *, iterations: int = 15, tolerance: float = 0.01
+    levels: Sequence[Pyramid],
+    start: Tensor,
+    motion: Motion,
+    *,
+    iterations: int = 15,
+    tolerance: float = 0.01,
+    pull: Pull | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Refine affine transforms level by level.
 
@@ -75,16 +83,19 @@ def descend(
         At most so many per level.
     tolerance : float
         A level ends when no corner moves further than that, in voxels of the level.
+    pull : Pull, optional
+        Landmarks.
 
     Returns
     -------
     tuple of Tensor, Tensor
-        The transforms ``(B, D, D+1)`` and the correlation coefficient of each pair at the finest level ``(B,)``.
+        The transforms ``(B, D, D+1)`` and the correlation coefficient of each pair at the finest level ``(B,)``, less what
+        landmarks cost.
     """
     matrices = homogeneous(start)
     score = torch.full((start.shape[0],), -1.0, dtype=torch.float64)
     for level in levels:
-        matrices, score = _descend_level(level, matrices, motion, iterations, tolerance)
+        matrices, score = _descend_level(level, matrices, motion, (iterations, tolerance), pull)
     return matrices[:, :-1], score
 
 
@@ -209,21 +220,26 @@ def overlap(level: Pyramid, weights: Tensor) -> Tensor:
 
 
 def _descend_level(
-    level: Pyramid, matrices: Tensor, motion: Motion, iterations: int, tolerance: float
+    level: Pyramid, matrices: Tensor, motion: Motion, budget: tuple[int, float], pull: Pull | None
 ) -> tuple[Tensor, Tensor]:
-    generators, place = _generators(motion, level.grid)
+    (iterations, tolerance), (generators, place) = budget, _generators(motion, level.grid)
+
+    def judged(warped: Tensor, valid: Tensor, matrices: Tensor) -> tuple[Tensor, Tensor]:
+        residual, score = _residual(level.fixed, warped, valid)
+        return residual, score if pull is None else score - pull.cost(matrices)
+
     warped, valid = _warped(level, matrices)
-    residual, score = _residual(level.fixed, warped, valid)
+    residual, score = judged(warped, valid, matrices)
     design = _design(level, _steepest(generators, place, level.grid, level.fixed.device))
     seen = design * valid.flatten(2)
-    normal = (seen @ design.transpose(1, 2)).cpu().double()
+    normal, count = (seen @ design.transpose(1, 2)).cpu().double(), valid.flatten(1).sum(1).cpu().double()
     damping = torch.full((len(matrices),), 1e-3, dtype=torch.float64)
     active = torch.ones(len(matrices), dtype=torch.bool)
     for _ in range(iterations):
         right = (design @ residual.unsqueeze(-1)).squeeze(-1).cpu().double()
-        step = _solve(normal, right, damping)
+        step = _solve(*_pulled(normal, right, pull, matrices, (generators, place), count), damping)
         trial = torch.where(active[:, None, None], matrices @ _exponential(step, generators, place), matrices)
-        after, score_trial = _residual(level.fixed, *_warped(level, trial))
+        after, score_trial = judged(*_warped(level, trial), trial)
         better = active & (score_trial > score)
         moved = _corner_motion(step, generators, place, level.grid)
         matrices = torch.where(better[:, None, None], trial, matrices)
@@ -298,11 +314,22 @@ def _generators(motion: Motion, grid: Grid) -> tuple[Tensor, tuple[Tensor, float
 
 def _steepest(generators: Tensor, place: tuple[Tensor, float], grid: Grid, device: torch.device) -> Tensor:
     """Velocity of every voxel under every generator, world units: ``(P, D, N)``."""
-    centre, scale = place
-    points = grid.points(device).flatten(1)
-    local = (points - centre.to(points)[:, None]) / scale
-    padded = torch.cat([local, torch.ones_like(local[:1])])
-    return torch.einsum("pij,jn->pin", generators[:, :-1].to(points), padded) * scale
+    return velocity(generators, place, grid.points(device).flatten(1))
+
+
+def _pulled(
+    normal: Tensor,
+    right: Tensor,
+    pull: Pull | None,
+    matrices: Tensor,
+    basis: tuple[Tensor, tuple[Tensor, float]],
+    count: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """The normal equations of ``count`` voxels with those of landmarks."""
+    if pull is None:
+        return normal, right
+    more, towards = pull.slopes(matrices, *basis)
+    return normal + count[:, None, None] * more, right + count[:, None] * towards
 
 
 def _solve(normal: Tensor, right: Tensor, damping: Tensor) -> Tensor:

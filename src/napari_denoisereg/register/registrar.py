@@ -4,6 +4,7 @@ To add one, see ``docs/how-to/add-a-registrar.md``: one new file in this folder.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -16,6 +17,20 @@ from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps
 
 Score = Callable[[Model], float]
+
+
+@dataclass(frozen=True, eq=False)
+class Anchors:
+    """Landmarks of a pair: what is at ``fixed[k]`` in the fixed image is at ``moving[k]`` in the moving one.
+
+    Parameters
+    ----------
+    fixed, moving : Tensor
+        ``(K, D)``, world units, float64, CPU; K may be 0.
+    """
+
+    fixed: Tensor
+    moving: Tensor
 
 
 class Registrar(Method, family="registrar"):
@@ -32,6 +47,9 @@ class Registrar(Method, family="registrar"):
 
     is_sectionwise: ClassVar[bool] = False
     """Whether its `align_movie` is made for serial sections: every section is compared with its neighbours only."""
+
+    takes_landmarks: ClassVar[bool] = False
+    """Whether places that a person marked can be a part of what it minimises, so that `align_marked` works."""
 
     @property
     def wants_raw(self) -> bool:
@@ -100,6 +118,37 @@ class Registrar(Method, family="registrar"):
             One per pair, fixed to moving, world units.
         """
         raise NotImplementedError
+
+    def align_marked(
+        self,
+        fixed: Tensor,
+        moving: Tensor,
+        grid: Grid,
+        anchors: Sequence[Anchors],
+        *,
+        start: Sequence[Transform] | None = None,
+        model: Model | None = None,
+    ) -> Steps[list[Transform]]:
+        """Register a batch of pairs, pulled by landmarks.
+
+        Parameters
+        ----------
+        fixed, moving, grid, start, model
+            See `align`.
+        anchors : sequence of Anchors
+            One per pair; a pair without any is registered as by `align`.
+
+        Returns
+        -------
+        Steps of list of Transform
+            One per pair, fixed to moving, world units.
+
+        Raises
+        ------
+        TypeError
+            When the method cannot take landmarks.
+        """
+        raise TypeError(f"The registrar {self.kind!r} cannot take landmarks; give them as a start instead.")
 
     def align_movie(
         self, stack: Stack, *, start: PerFrame | None = None, model: Model | None = None, device: torch.device | str = "cpu"

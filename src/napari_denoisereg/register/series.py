@@ -11,7 +11,7 @@ Straight to the first frame, far frames lose track; composed, small errors grow 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,6 +23,7 @@ from napari_denoisereg.geometry import Identity, PerFrame, Transform, resample, 
 from napari_denoisereg.losses.correlation import Correlation
 from napari_denoisereg.method import Method, setting
 from napari_denoisereg.model import Model
+from napari_denoisereg.register.anchors import Landmarks
 from napari_denoisereg.register.registrar import Registrar
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Pace, Progress, Steps, portion
@@ -46,6 +47,8 @@ class Task:
         Where to compute.
     batch : int
         Pairs at a time.
+    landmarks : Landmarks, optional
+        For registrars that take them.
     """
 
     stack: Stack
@@ -54,6 +57,32 @@ class Task:
     start: PerFrame | None
     device: torch.device
     batch: int = 16
+    landmarks: Landmarks | None = None
+
+    def align(
+        self, pairs: Sequence[tuple[int, int]], fixed: Tensor, start: Sequence[Transform] | None
+    ) -> Steps[list[Transform]]:
+        """Register some pairs of frames.
+
+        Parameters
+        ----------
+        pairs : sequence of (int, int)
+            Numbers of fixed and moving frame.
+        fixed : Tensor
+            The fixed frames, ``(len(pairs), *spatial)``.
+        start : sequence of Transform, optional
+            One per pair.
+
+        Returns
+        -------
+        Steps of list of Transform
+            One per pair, fixed to moving.
+        """
+        moving, grid = self.stack.tensor([frame for _, frame in pairs], self.device), self.stack.grid
+        if self.landmarks is None:
+            return self.registrar.align(fixed, moving, grid, start=start, model=self.model)
+        anchors = [self.landmarks.pair(*pair) for pair in pairs]
+        return self.registrar.align_marked(fixed, moving, grid, anchors, start=start, model=self.model)
 
 
 class Series(Method, family="series"):
@@ -96,10 +125,8 @@ class ToPrevious(Series, kind="to_previous"):
         stack, chained = task.stack, list[Transform]([Identity(task.stack.grid.ndim)])
         pairs = list(batches(stack.n_frames - 1, task.batch))
         for number, few in enumerate(pairs):
-            fixed = stack.tensor(list(few), task.device)
-            moving = stack.tensor([frame + 1 for frame in few], task.device)
             start = None if task.start is None else [_between(task.start, frame) for frame in few]
-            steps = task.registrar.align(fixed, moving, stack.grid, start=start, model=task.model)
+            steps = task.align([(frame, frame + 1) for frame in few], stack.tensor(list(few), task.device), start)
             found = yield from portion(steps, number / len(pairs), (number + 1) / len(pairs))
             for transform in found:
                 chained.append(chained[-1].then(transform))
@@ -131,6 +158,9 @@ class Combined(Series, kind="combined"):
         chained = yield from portion(ToPrevious().run(task), 0.0, 0.5, "frame to frame")
         refine = _refine(task, lambda count: first.expand(count, *first.shape[1:]), chained)
         refined = yield from portion(refine, 0.5, 0.9, "to the first frame")
+        if task.landmarks is not None:
+            # Likeness alone cannot judge what was not only made for likeness.
+            return refined
         before = yield from portion(similarity_to_first(task.stack, chained, task.device), 0.9, 0.95)
         after = yield from portion(similarity_to_first(task.stack, refined, task.device), 0.95, 1.0)
         chosen = [
@@ -208,8 +238,7 @@ def _refine(task: Task, fixed: Callable[[int], Tensor], start: PerFrame | None) 
     for number, few in enumerate(parts):
         frames = [frame + 1 for frame in few]
         begin = None if start is None else [start[frame] for frame in frames]
-        moving = stack.tensor(frames, task.device)
-        steps = task.registrar.align(fixed(len(frames)), moving, stack.grid, start=begin, model=task.model)
+        steps = task.align([(0, frame) for frame in frames], fixed(len(frames)), begin)
         found += yield from portion(steps, number / len(parts), (number + 1) / len(parts))
     return PerFrame(found)
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from napari_denoisereg.geometry import Grid, Identity, PerFrame
 from napari_denoisereg.geometry.landmarks import fit
 from napari_denoisereg.model import Model
+from napari_denoisereg.register.anchors import Landmarks, check_landmarks
+from napari_denoisereg.register.region import Region
 from napari_denoisereg.register.registrar import Registrar, Score
 from napari_denoisereg.register.registration import Registration
 from napari_denoisereg.register.series import Combined, Series, Task, similarity_to_first, similarity_to_previous
@@ -78,6 +80,7 @@ def register_stack(  # noqa: PLR0913 - everything after registrars is a keyword
     device: torch.device | str = "cpu",
     noisy: Stack | None = None,
     start: PerFrame | None = None,
+    region: Region | None = None,
 ) -> Steps[Registration]:
     """Register a stack to its first frame.
 
@@ -97,13 +100,17 @@ def register_stack(  # noqa: PLR0913 - everything after registrars is a keyword
         The frames before denoising, for registrars that denoise themselves.
     start : PerFrame, optional
         What is known already, the first the identity. What is affine in it is refined; what is bent besides stays.
+    region : Region, optional
+        Where to look; the transforms hold for the whole frame.
 
     Returns
     -------
     Steps of Registration
-        With quality and flagged frames.
+        With quality (in the region) and flagged frames.
     """
-    steps = train_and_register(stack, registrars, series=series, models=models, device=device, noisy=noisy, start=start)
+    steps = train_and_register(
+        stack, registrars, series=series, models=models, device=device, noisy=noisy, start=start, region=region
+    )
     return (yield from steps)[0]
 
 
@@ -117,38 +124,69 @@ def train_and_register(  # noqa: PLR0913 - everything after registrars is a keyw
     noisy: Stack | None = None,
     start: PerFrame | None = None,
     judge: Judge | None = None,
+    region: Region | None = None,
+    landmarks: Landmarks | None = None,
 ) -> Steps[tuple[Registration, tuple[Model, ...]]]:
     """Register a stack to its first frame; each registrar that needs a model is trained on what those before it aligned.
 
     Parameters
     ----------
-    stack, registrars, series, device, noisy, start
+    stack, registrars, series, device, noisy, start, region
         See `register_stack`.
     models : sequence of Model
         Those there are already.
     judge : callable, optional
         From a registrar, the frames it looks at and what is known of their motion to its `Score`, or None.
+    landmarks : Landmarks, optional
+        Places that were marked, a part of what is minimised.
 
     Returns
     -------
     Steps of (Registration, tuple of Model)
         And the model of every trained registrar, in order.
+
+    Raises
+    ------
+    ValueError
+        When there are landmarks and a registrar that cannot take them.
     """
-    where, frames, others = torch.device(device), stack, noisy
-    straight, bent = _parted(start, stack.grid)
-    if bent is not None:
-        frames = bent.warp(stack, outside="edge")
-        others = None if noisy is None else bent.warp(noisy, outside="edge")
-    way = _Way(series or Combined(), where, tuple(models), judge)
-    found, used = yield from portion(_find(frames, others, registrars, way, straight), 0.0, 0.95)
-    found = found if bent is None else found.then(bent.transforms)
-    identity = PerFrame([Identity(stack.grid.ndim)] * stack.n_frames)
-    measure = similarity_to_previous if stack.frame_axis == "z" else similarity_to_first
-    before = (yield from portion(measure(stack, identity, where), 0.95, 0.975)).numpy()
-    after = (yield from portion(measure(stack, found, where), 0.975, 1.0)).numpy()
-    step = {"register": [registrar.to_dict() for registrar in registrars], "series": (series or Combined()).to_dict()}
+    if landmarks is not None:
+        check_landmarks(registrars)
+    way = _Way(series or Combined(), torch.device(device), tuple(models), judge, landmarks)
+    seen, others = _confined(stack, region), None if noisy is None else _confined(noisy, region)
+    is_followed = region is not None and region.is_followed
+    first = _find_from(seen, others, registrars, way, start)
+    found, used = yield from portion(first, 0.0, 0.5 if is_followed else 0.95)
+    if is_followed:
+        # One mask for all frames marks what is there in the first. So far it stayed where it is while that moved on; now that
+        # is brought back into it.
+        near = Registration(found, stack.grid)
+        seen = _confined(near.warp(stack, outside="edge"), region)
+        others = None if noisy is None else _confined(near.warp(noisy, outside="edge"), region)
+        way = replace(way, models=(*used, *models), landmarks=landmarks and landmarks.before(found))
+        rest, used = yield from portion(_find(seen, others, registrars, way, None), 0.5, 0.95, "in the region")
+        found = rest.then(found)
+    before, after = yield from portion(_likeness(stack, found, region, way.device), 0.95, 1.0)
+    step = {"register": [registrar.to_dict() for registrar in registrars], "series": way.series.to_dict()}
     quality = {"before": before, "after": after}
     return Registration(found, stack.grid, quality, flag(before, after), (*stack.history, step)), used
+
+
+def _confined(stack: Stack, region: Region | None) -> Stack:
+    return stack if region is None else region.confine(stack)
+
+
+def _likeness(
+    stack: Stack, found: PerFrame, region: Region | None, device: torch.device
+) -> Steps[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """How alike frames are before and after, in the region."""
+    measure = similarity_to_previous if stack.frame_axis == "z" else similarity_to_first
+    identity, seen = PerFrame([Identity(stack.grid.ndim)] * stack.n_frames), _confined(stack, region)
+    before = (yield from portion(measure(seen, identity, device), 0.0, 0.5)).numpy()
+    if region is not None and region.is_followed:
+        seen, found = _confined(Registration(found, stack.grid).warp(stack, outside="edge"), region), identity
+    after = (yield from portion(measure(seen, found, device), 0.5, 1.0)).numpy()
+    return before, after
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,9 +197,24 @@ class _Way:
     device: torch.device
     models: tuple[Model, ...]
     judge: Judge | None
+    landmarks: Landmarks | None
 
     def model(self, registrar: Registrar) -> Model | None:
         return next((model for model in self.models if type(model.method) is type(registrar)), None)
+
+
+def _find_from(
+    stack: Stack, noisy: Stack | None, registrars: Sequence[Registrar], way: "_Way", start: PerFrame | None
+) -> Steps[tuple[PerFrame, tuple[Model, ...]]]:
+    """Go on from a start: what is bent in it is applied to the frames first."""
+    straight, bent = _parted(start, stack.grid)
+    if bent is None:
+        return (yield from _find(stack, noisy, registrars, way, straight))
+    frames = bent.warp(stack, outside="edge")
+    others = None if noisy is None else bent.warp(noisy, outside="edge")
+    way = replace(way, landmarks=way.landmarks and way.landmarks.before(bent.transforms))
+    found, used = yield from _find(frames, others, registrars, way, straight)
+    return found.then(bent.transforms), used
 
 
 def _find(
@@ -181,7 +234,7 @@ def _find(
             used.append(model)
         # As many pairs at once as a few large frames have voxels: memory follows this, not the stack.
         batch = max(1, min(16, 16 * 1024**2 // math.prod(stack.grid.shape)))
-        steps = way.series.run(Task(frames, registrar, model, found, way.device, batch))
+        steps = way.series.run(Task(frames, registrar, model, found, way.device, batch, way.landmarks))
         found = yield from portion(steps, begin, end, f"registering ({registrar.kind})")
     return found or PerFrame([Identity(stack.grid.ndim)] * stack.n_frames), tuple(used)
 

@@ -1,0 +1,85 @@
+"""Landmarks: places that a person marked in several frames, as a soft term of what registrars descend on.
+
+A registrar that takes them minimises, per voxel,
+
+    2 (1 - correlation) + landmark_weight * mean over landmarks of |T(p) - q|²      (distances in px)
+
+with p the place in the fixed and q that in the moving frame. So they guide where images say little, and a motion that can
+follow all of them does so in the limit of a large weight.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from napari_denoisereg.geometry import PerFrame, preimage
+from napari_denoisereg.register.registrar import Anchors, Registrar
+
+
+@dataclass(frozen=True, eq=False)
+class Landmarks:
+    """Marked places of a movie.
+
+    Parameters
+    ----------
+    places : Tensor
+        ``(T, N, D)``, world units, float64; not a number where a landmark is not marked.
+    """
+
+    places: Tensor
+
+    def pair(self, fixed: int, moving: int) -> Anchors:
+        """Landmarks that two frames share.
+
+        Parameters
+        ----------
+        fixed, moving : int
+            Frame numbers.
+
+        Returns
+        -------
+        Anchors
+            None may be left.
+        """
+        both = torch.isfinite(self.places[[fixed, moving]]).all(-1).all(0)
+        return Anchors(self.places[fixed, both], self.places[moving, both])
+
+    def before(self, motion: PerFrame) -> "Landmarks":
+        """Landmarks of frames that were warped: what a warped frame shows at x, the frame shows at ``motion(x)``.
+
+        Parameters
+        ----------
+        motion : PerFrame
+            One transform per frame.
+
+        Returns
+        -------
+        Landmarks
+            Of the warped frames.
+        """
+        frames = zip(self.places, motion, strict=True)
+        return Landmarks(torch.stack([places if each.is_identity else preimage(each, places.T).T for places, each in frames]))
+
+
+def check_landmarks(registrars: Sequence[Registrar]) -> None:
+    """Refuse landmarks where a registrar would pass over them.
+
+    Parameters
+    ----------
+    registrars : sequence of Registrar
+        Of a recipe.
+
+    Raises
+    ------
+    ValueError
+        Names them and says what to do instead.
+    """
+    deaf = [registrar.kind for registrar in registrars if not registrar.takes_landmarks]
+    if deaf or not registrars:
+        able = ", ".join(kind for kind, member in Registrar.members().items() if member.takes_landmarks)
+        raise ValueError(
+            f"Expected registrars that take landmarks ({able}), got {', '.join(deaf) or 'none'}; register with one of "
+            "these, or give the keypoints as a start instead (starts.from_keypoints)."
+        )
