@@ -15,6 +15,7 @@ from napari_denoisereg.geometry import Affine, Grid, Transform, Translation, war
 from napari_denoisereg.model import Model, load
 from napari_denoisereg.pipeline import evaluate
 from napari_denoisereg.register import Registrar
+from napari_denoisereg.register.region import region_of
 from napari_denoisereg.register.stacks import register_stack
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Progress, finish
@@ -279,3 +280,22 @@ def test_odd_and_small_frames_are_welcome(member: type[Registrar], shape: tuple[
     model = finish(method.fit([stack])) if member.is_trained else None
     (found,) = finish(method.align(frames[:1], frames[1:], stack.grid, model=model))
     assert bool(torch.isfinite(found.displacement(stack.grid)).all())
+
+
+@every_registrar
+def test_structure_outside_a_region_does_not_disturb(member: type[Registrar], quick: Callable) -> None:
+    """Inside moves by (1, -1) px, the brighter surroundings by three times as much the other way."""
+    shape, steps = (56, 56), ((0.0, 0.0), (1.0, -1.0))
+    grid, inner, outer = Grid(shape), texture(Grid((64, 64))).numpy(), texture(Grid((64, 64)), seed=5).numpy()
+    inner, outer = inner - ndimage.gaussian_filter(inner, 8), 3 * (outer - ndimage.gaussian_filter(outer, 8)) + 900
+    places, frames, disks = np.indices(shape) - 27.5, [], []
+    for step in steps:
+        one, two = (ndimage.shift(image, shift)[8:64, 8:64] for image, shift in ((inner, step), (outer, -3 * np.array(step))))
+        disks.append(np.square(places - np.reshape(step, (2, 1, 1))).sum(0) < 19**2)
+        frames.append(np.where(disks[-1], one, two))
+    stack, method = Stack(np.stack(frames).astype(np.float32), "tyx"), quick(member)
+    found = finish(register_stack(stack, [method], region=finish(region_of(np.stack(disks), stack))))
+    middle = torch.tensor(grid.centre, dtype=torch.float64)[:, None]
+    moved = (found.transforms[1](middle) - middle)[:, 0] - torch.tensor(steps[1])
+    assert float(moved.norm()) < (1.0 if member.is_trained else 0.4)
+    np.testing.assert_array_equal(found.grid.shape, shape)
