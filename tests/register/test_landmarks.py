@@ -1,0 +1,104 @@
+"""Landmarks: a soft term of what a registrar minimises, from no say at all to all of it."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+import napari_denoisereg as dr
+from napari_denoisereg.evaluation.keypoints import Keypoints
+from napari_denoisereg.geometry import Displacement, Identity, PerFrame
+from napari_denoisereg.register import Registrar, Registration
+from napari_denoisereg.stack import Stack
+from napari_denoisereg.starts import as_landmarks
+
+MARKS = np.array([[10, 10], [50, 12], [14, 52], [46, 44], [30, 30]], float)
+MAPS = [np.eye(2), np.array([[1.02, 0.05], [-0.03, 0.97]]), np.array([[0.97, -0.08], [0.06, 1.04]])]
+SHIFTS = [np.zeros(2), np.array([2.0, -3.0]), np.array([-4.0, 5.0])]
+PLACES = [(MARKS - 30) @ each.T + 30 + shift for each, shift in zip(MAPS, SHIFTS, strict=True)]
+POINTS = Keypoints(np.repeat([0, 1, 2], 5), np.tile(np.arange(5), 3), np.concatenate(PLACES))
+
+
+def movie() -> Stack:
+    """A texture that drifts by (1, 1) px a frame, whatever the marks say."""
+    base = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(80, 80)), 2)
+    frames = np.stack([ndimage.shift(base, (t, t))[8:72, 8:72] for t in range(3)])
+    return Stack((1000 * frames).astype(np.float32), "tyx", (1.0, 0.5, 0.5), (0.0, 3.0, -7.0))
+
+
+def residual(found: Registration, points: Keypoints = POINTS) -> float:
+    """Largest distance between where marks are and where the transforms put them, px."""
+    world = points.position * 0.5 + np.array([3.0, -7.0])
+    first = world[points.frame == 0]
+    gaps = [np.linalg.norm(found.points(t, first) - world[points.frame == t], axis=1).max() for t in range(3)]
+    return float(max(gaps)) / 0.5
+
+
+@pytest.mark.parametrize("series", ["combined", "to_first", "to_previous"])
+def test_a_large_weight_makes_the_misfit_vanish(series: str) -> None:
+    recipe = {"register": [{"kind": "affine", "landmark_weight": 1e6}], "series": series}
+    assert residual(dr.run(movie(), recipe, device="cpu", landmarks=POINTS).registration) < 0.02
+
+
+def test_no_weight_equals_no_landmarks() -> None:
+    method = Registrar.coerce({"kind": "affine", "landmark_weight": 0})
+    recipe = {"register": [method.to_dict()], "series": "to_first"}
+    one, two = (dr.run(movie(), recipe, device="cpu", landmarks=each).registration for each in (POINTS, None))
+    for frame in range(3):
+        np.testing.assert_allclose(one.transforms[frame].matrix(), two.transforms[frame].matrix(), atol=1e-12)
+
+
+def test_the_more_weight_the_less_misfit() -> None:
+    def found(weight: float) -> float:
+        recipe = {"register": [{"kind": "affine", "landmark_weight": weight}]}
+        return residual(dr.run(movie(), recipe, device="cpu", landmarks=POINTS).registration)
+
+    misfits = [found(weight) for weight in (0, 0.01, 0.1, 10)]
+    assert misfits == sorted(misfits, reverse=True)
+    assert misfits[-1] < 0.1 * misfits[0]
+
+
+def test_right_marks_lead_where_the_image_alone_gets_lost() -> None:
+    base = ndimage.gaussian_filter(np.random.default_rng(3).normal(size=(128, 128)), 2)
+    shifts = np.array([(0, 0), (14, -18), (-15, 17)])
+    stack = Stack(np.stack([ndimage.shift(base, s, order=1)[32:96, 32:96] for s in shifts]).astype(np.float32), "tyx")
+    places = np.array([[25.0, 25.0], [40, 40], [24, 41]])
+    marks = Keypoints(np.repeat([0, 1, 2], 3), np.tile(np.arange(3), 3), np.concatenate([places + s for s in shifts]))
+
+    def error(found: Registration) -> float:
+        return max(float(np.abs(found.points(t, places) - places - shifts[t]).max()) for t in range(3))
+
+    assert error(dr.register(stack, "affine", device="cpu")) > 5
+    assert error(dr.register(stack, "affine", device="cpu", landmarks=marks)) < 0.3
+
+
+def test_marks_count_only_in_frames_that_show_them() -> None:
+    few = POINTS.where((POINTS.frame != 1) | (POINTS.id < 3))
+    landmarks = as_landmarks(few, movie().grid, 3)
+    assert [len(landmarks.pair(*pair).fixed) for pair in ((0, 1), (1, 2), (0, 2), (0, 0))] == [3, 3, 5, 5]
+    np.testing.assert_allclose(landmarks.pair(0, 2).moving, PLACES[2] * 0.5 + [3, -7])
+
+
+def test_landmarks_follow_frames_that_are_bent_first() -> None:
+    grid = movie().grid
+    field = np.zeros((2, *grid.shape), np.float32)
+    field[0] = 1.5
+    bend = Displacement(torch.from_numpy(field), grid)
+    moved = as_landmarks(POINTS, grid, 3).before(PerFrame([Identity(2), bend, bend]))
+    np.testing.assert_allclose(moved.places[1], PLACES[1] * 0.5 + [3 - 1.5, -7], atol=1e-3)
+
+
+@pytest.mark.parametrize("kinds", [["elastic"], ["affine", "elastic"], ["pose"]])
+def test_registrars_that_cannot_take_them_say_so_before_work(kinds: list[str]) -> None:
+    recipe = {"register": [{"kind": kind} for kind in kinds]}
+    with pytest.raises(ValueError, match=rf"take landmarks \(affine.*got {kinds[-1]}"):
+        dr.run(movie(), recipe, device="cpu", landmarks=POINTS)
+    with pytest.raises(TypeError, match="cannot take landmarks"):
+        Registrar.coerce(kinds[-1]).align_marked(*[movie().tensor([0])] * 2, movie().grid, [])
+
+
+def test_landmarks_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="first frame"):
+        dr.register(movie(), "affine", device="cpu", landmarks=POINTS.where(POINTS.frame > 0))
+    with pytest.raises(ValueError, match="ends at 1"):
+        dr.register(movie().frame_range(0, 2), "affine", device="cpu", landmarks=POINTS)
