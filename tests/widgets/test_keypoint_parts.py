@@ -20,6 +20,7 @@ from napari_denoisereg.evaluation.keypoints import Keypoints
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import finish
 from napari_denoisereg.widgets.keypoint_autosave import Autosave, forget, movie_key, newest_session
+from napari_denoisereg.widgets.keypoint_features import counting
 from napari_denoisereg.widgets.keypoint_files import FILTERS, marks_of_layer, read, write
 from napari_denoisereg.widgets.keypoint_history import History
 from napari_denoisereg.widgets.keypoint_marks import Marks
@@ -274,6 +275,16 @@ def test_any_points_layer_can_be_taken_over_in_its_own_place() -> None:
     )
     taken = marks_of_layer(full, movie(), "Anna")
     assert (taken.points.id.tolist(), taken.points.kind.tolist(), taken.included.tolist()) == ([5], ["contour"], [True])
+
+
+def test_marks_that_went_through_a_csv_file_of_napari_count_as_before() -> None:
+    """Such a file turns yes and no into words, all of which are true to Python."""
+    features = {"id": [0, 1, 2], "included": ["True", "False", "True"], "proposed": ["False", "False", "True"]}
+    layer = Points([[0, 1, 2], [0, 3, 4], [1, 5, 6]], features=features)
+    taken = marks_of_layer(layer, movie(), "Anna")
+    assert taken.points.id.tolist() == [0, 1]
+    assert taken.included.tolist() == [True, False]
+    assert counting(layer.features).tolist() == [True, False, False]
 
 
 def test_every_format_comes_back(tmp_path: Path) -> None:

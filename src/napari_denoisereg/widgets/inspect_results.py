@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Layer, Points
 
+from napari_denoisereg.widgets.keypoint_features import counting, in_voxels
 from napari_denoisereg.widgets.layers import METADATA_KEY, VIEW_KEY, Look, stack_from
 
 if TYPE_CHECKING:
@@ -140,12 +141,15 @@ class Results:
         return self.denoised if clean and self.denoised is not None else self.noisy
 
     def keypoint_table(self) -> Keypoints | None:
-        """The keypoints in voxels of the movie; None where there are none."""
+        """The keypoints that count, in voxels of the movie; None where there are none."""
         from napari_denoisereg.evaluation.keypoints import Keypoints
 
         if self.keypoints is None or not len(self.keypoints.data):
             return None
-        there, features = in_voxels(self.keypoints, self.layer), self.keypoints.features
+        counts = counting(self.keypoints.features)
+        if not counts.any():
+            return None
+        there, features = in_voxels(self.keypoints, self.layer)[counts], self.keypoints.features[counts]
         axes, kind = self.look.axes, features.get("kind", "interior")
         spatial = there[:, [axes.index(axis) for axis in self.spatial]]
         frames = np.rint(there[:, axes.index(self.noisy.frame_axis)]).astype(int)
@@ -225,14 +229,6 @@ def record_of(layer: Layer) -> dict[str, Any]:
     """What a layer says about how this plugin made it; empty for the user's own."""
     record = layer.metadata.get(METADATA_KEY)
     return record if isinstance(record, dict) else {}
-
-
-def in_voxels(layer: Layer, source: Layer) -> np.ndarray[Any, Any]:
-    """Points of a layer in the voxels of another one ``(N, ndim)``."""
-    ndim = layer.ndim
-    origin = np.asarray(source.world_to_data(layer.data_to_world(np.zeros(ndim))))
-    columns = [np.asarray(source.world_to_data(layer.data_to_world(row))) - origin for row in np.eye(ndim)]
-    return np.asarray(layer.data, float) @ np.stack(columns) + origin
 
 
 def short_unit(unit: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from napari.layers import Points
 
 from napari_denoisereg.evaluation.keypoints import Keypoints
+from napari_denoisereg.widgets.keypoint_features import flags, in_voxels
 from napari_denoisereg.widgets.keypoint_layer import ROLE
 from napari_denoisereg.widgets.keypoint_marks import Marks
 from napari_denoisereg.widgets.keypoint_movie import Movie
@@ -145,9 +146,9 @@ def marks_of_layer(layer: Points, movie: Movie, annotator: str) -> Marks:
     ValueError
         When a keypoint is there twice in a frame.
     """
-    rows = [movie.layer.world_to_data(layer.data_to_world(row)) for row in layer.data]
-    frames, positions = movie.marks(rows)
-    columns = {str(name): np.asarray(values) for name, values in layer.features.items()}
+    frames, positions = movie.marks(in_voxels(layer, movie.layer))
+    features = layer.features
+    columns = {str(name): np.asarray(values) for name, values in features.items()}
     n = len(frames)
 
     def column(name: str, default: Any) -> Any:
@@ -156,8 +157,8 @@ def marks_of_layer(layer: Points, movie: Movie, annotator: str) -> Marks:
     numbers = columns.get("id", np.array(_order_in_frame(frames.tolist())))
     who = [str(name) or annotator for name in column("annotator", "").tolist()]
     points = Keypoints(frames, numbers, positions, who, column("kind", "interior").astype(str))
-    marks = Marks(points, column("included", True).astype(bool), column("check", False).astype(bool))
-    return marks.without(np.flatnonzero(column("proposed", False).astype(bool)))
+    marks = Marks(points, flags(features, "included", True), flags(features, "check", False))
+    return marks.without(np.flatnonzero(flags(features, "proposed", False)))
 
 
 def _order_in_frame(frames: list[int]) -> list[int]:

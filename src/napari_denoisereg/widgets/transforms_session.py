@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from napari_denoisereg.widgets.keypoint_features import counting
 from napari_denoisereg.widgets.layers import stack_from
 from napari_denoisereg.widgets.transforms_list import Known, found_on, known_on, parts_of, placement, saved_form
 from napari_denoisereg.widgets.transforms_task import mapped
@@ -268,17 +269,8 @@ def _marks(points: Points, movie: Image, axes: str, grid: Grid) -> Keypoints:
     frame, space = parts_of(axes, grid.ndim)
     to_movie = np.linalg.inv(placement(movie, axes, grid.ndim)[0]) @ placement(points, axes, grid.ndim)[0]
     (zero, step), (own_zero, own_step) = placement(movie, axes, grid.ndim)[1], placement(points, axes, grid.ndim)[1]
-    counts = _counts(points)
+    counts = counting(points.features)
     features, data = points.features[counts], np.asarray(points.data, float)[counts]
     frames = np.rint((own_zero + own_step * data[:, frame] - zero) / step).astype(int)
     who = {name: features[name].astype(str).to_numpy() for name in ("annotator", "kind") if name in features}
     return Keypoints(frames, features["id"].to_numpy(), mapped(to_movie, data[:, space]), **who)
-
-
-def _counts(points: Points) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Which points somebody marked and wants to count: the keypoints dock shows proposals and excluded ones as well."""
-    counts = np.ones(len(points.data), bool)
-    for name, wanted in (("included", True), ("proposed", False)):
-        if name in points.features:
-            counts &= points.features[name].to_numpy().astype(bool) == wanted
-    return counts
