@@ -16,7 +16,7 @@ from napari_denoisereg.widgets.source_form import SourceForm, row_label
 
 NO_REGISTRATION = "None: error before only"
 FITS = {"affine": "Affine fit to these points", "thin-plate": "Thin-plate fit to these points"}
-NEW = "New keypoints"
+FROM_NOTHING = "New keypoints"
 
 
 class KeypointSetup(QWidget):
@@ -153,7 +153,7 @@ class KeypointSetup(QWidget):
         is_other = _fill(self._judged, [(NO_REGISTRATION, None), *registrations.items(), *fits], newest)
         points = [] if movie is None else keypoint_files.points_layers(self._viewer.layers, movie)
         likely = [layer for layer in points if "id" in layer.features]
-        _fill(self._begin, [(NEW, None), *((layer.name, layer) for layer in points)], likely[-1] if likely else None)
+        _fill(self._begin, [(FROM_NOTHING, None), *((layer.name, layer) for layer in points)], likely[-1] if likely else None)
         if is_other:
             self.judged_changed.emit()
 
@@ -165,7 +165,12 @@ def _fill(box: QComboBox, items: list[tuple[str, Any]], likely: Any) -> bool:
     box.clear()
     for words, data in items:
         box.addItem(words, data)
-    kept = [place for place, (_, data) in enumerate(items) if data is chosen and chosen is not None]
+    kept = [place for place, (_, data) in enumerate(items) if _is_same(data, chosen) and chosen is not None]
     box.setCurrentIndex(kept[0] if kept else next(place for place, (_, data) in enumerate(items) if data is likely))
     box.blockSignals(False)
-    return box.currentData() is not chosen
+    return not _is_same(box.currentData(), chosen)
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two items are the same; Qt gives words back as others that are equal."""
+    return one is other or (isinstance(one, str) and isinstance(other, str) and one == other)
