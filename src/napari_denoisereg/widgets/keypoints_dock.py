@@ -71,7 +71,7 @@ class KeypointsDock(QWidget):
         self._import = button("Import…", "Add keypoints from a CSV file: napari, BigWarp, plain t, y, x, or this plugin's.")
         self._export = button("Export…", "Write the keypoints to a CSV file; choose the format in the dialog.")
         self._report = button("Report…", "Write figures, plots and a methods paragraph with references, as HTML or PDF.")
-        self._runner, self._searcher = LatestRunner(), LatestRunner()
+        self._runner, self._searcher, self._writer = LatestRunner(), LatestRunner(), LatestRunner()
         self._lay_out()
         self._connect()
         self._refresh_buttons()
@@ -101,8 +101,8 @@ class KeypointsDock(QWidget):
         layout.addLayout(top)
         layout.addWidget(area, 1)
         layout.addLayout(files)
-        layout.addWidget(self._runner)
-        layout.addWidget(self._searcher)
+        for runner in (self._runner, self._searcher, self._writer):
+            layout.addWidget(runner)
         self.setMinimumWidth(280)
 
     def _connect(self) -> None:
@@ -343,7 +343,7 @@ class KeypointsDock(QWidget):
         if path:
             book = session.book
             steps = report_steps(book.marks, book.ways, book.fit, session.movie, self._recipe(), path)
-            self._runner.request(steps, "Writing the report", _told)
+            self._writer.request(steps, "Writing the report", _told)
 
     def _recipe(self) -> Any:
         """Recipe of the registration that is judged, as its layer keeps it."""
@@ -359,7 +359,7 @@ class KeypointsDock(QWidget):
         """Finish the session, stop work, and let go of the viewer."""
         self._finish()
         self._setup.disconnect_viewer()
-        for runner in (self._runner, self._searcher):
+        for runner in (self._runner, self._searcher, self._writer):
             runner.close_down()
 
     def event(self, event: QEvent | None) -> bool:
