@@ -118,7 +118,8 @@ def start(qtbot: Any, dock: KeypointsDock) -> Any:
 
 
 def quiet(qtbot: Any, dock: KeypointsDock) -> None:
-    qtbot.waitUntil(lambda: not (dock._runner.is_running or dock._searcher.is_running), timeout=20_000)
+    runners = (dock._runner, dock._searcher, dock._writer)
+    qtbot.waitUntil(lambda: not any(runner.is_running for runner in runners), timeout=20_000)
 
 
 def on_canvas(viewer: Any, dock: KeypointsDock, place: Any) -> tuple[QWidget, QPoint]:
@@ -177,10 +178,10 @@ def test_a_landmark_is_followed_with_clicks_drags_and_keys(open_dock: Any, qtbot
     qtbot.mousePress(canvas, Qt.MouseButton.LeftButton, pos=here)
     for part in (0.3, 0.6, 1.0):
         qtbot.mouseMove(canvas, here + (there - here) * part)
-        qtbot.wait(50)  # moves that come faster than they are worked on are dropped
     qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=there)
     assert (session.frame, len(session.marks), len(session.proposed)) == (2, 3, 0)
     np.testing.assert_allclose(session.marks.points.position[2], (10, 12), atol=0.5)
+    assert session.layer.points.mouse_pan
     qtbot.keyClick(canvas, Qt.Key.Key_Right)
     assert session.frame == 3
     _, here = on_canvas(viewer, dock, (40, 41))
@@ -272,6 +273,94 @@ def test_napari_s_own_tools_work_too(open_dock: Any, qtbot: Any) -> None:
     press(qtbot, dock, "Undo")
     assert session.layer.points.data[0][1] == pytest.approx(layer.data[0][1])
     assert viewer.layers["Keypoints"].data.shape == (4 * N_FRAMES, 3)
+
+
+@pytest.mark.parametrize("n_moves", [0, 1, 7])
+def test_a_mark_lies_where_a_quick_hand_lets_go(open_dock: Any, qtbot: Any, n_moves: int) -> None:
+    """Moves that follow one another within some milliseconds are not told: letting go counts as well."""
+    _, dock = open_dock(movie(), tracked())
+    session = start(qtbot, dock)
+    session.go(0)
+    layer = session.layer.points
+    event, goal = Mouse(layer, layer.data[0]), Mouse(layer, [0, 30, 31])
+    hand = session.layer._on_mouse(layer, event)
+    next(hand)
+    first = event.position, event.pos
+    for part in np.linspace(0, 0.6, n_moves):
+        event.position, event.pos = (
+            (1 - part) * np.array(a) + part * np.array(b) for a, b in zip(first, (goal.position, goal.pos), strict=True)
+        )
+        event.type = "mouse_move"
+        next(hand)
+    event.position, event.pos, event.type = goal.position, goal.pos, "mouse_release"
+    with pytest.raises(StopIteration):
+        next(hand)
+    np.testing.assert_allclose(session.marks.points.position[0], (30, 31))
+    assert dock._session.book.history.undoable == "move keypoint 0 in frame 0"
+
+
+@pytest.mark.parametrize("key", ["Right", "Delete"])
+def test_a_key_during_a_drag_moves_no_other_mark(open_dock: Any, qtbot: Any, key: str) -> None:
+    _, dock = open_dock(movie(), tracked())
+    session = start(qtbot, dock)
+    session.go(0)
+    layer, before = session.layer.points, session.marks.points.position.copy()
+    event = Mouse(layer, layer.data[0])
+    hand = session.layer._on_mouse(layer, event)
+    next(hand)
+    goal = Mouse(layer, [0, 30, 31])
+    event.position, event.pos, event.type = goal.position, goal.pos, "mouse_move"
+    next(hand)
+    if key == "Right":
+        session.step(1)
+    else:
+        layer.remove_selected()
+    next(hand)
+    event.type = "mouse_release"
+    with pytest.raises(StopIteration):
+        next(hand)
+    np.testing.assert_array_equal(session.marks.points.position, before if key == "Right" else before[1:])
+    np.testing.assert_array_equal(session.book.error.position, session.marks.points.position)
+    np.testing.assert_array_equal(layer.data[: len(session.marks), 1:], session.marks.points.position)
+    assert not session._is_dragging
+
+
+def test_several_marks_moved_with_napari_s_select_tool_all_move(open_dock: Any, qtbot: Any) -> None:
+    _, dock = open_dock(movie(), tracked())
+    session = start(qtbot, dock)
+    before = session.marks.points.position.copy()
+    moved = session.layer.points.data.copy()
+    moved[:3, 1:] += 2
+    session.layer.points.data = moved
+    np.testing.assert_allclose(session.marks.points.position[:3], before[:3] + 2)
+    session.undo()
+    np.testing.assert_array_equal(session.marks.points.position, before)
+
+
+def test_the_fit_that_was_chosen_stays_when_layers_come(open_dock: Any, qtbot: Any) -> None:
+    viewer, dock = open_dock(movie(), tracked())
+    judged = dock._setup._judged
+    judged.setCurrentIndex(judged.findData("thin-plate"))
+    session = start(qtbot, dock)
+    assert (judged.currentData(), session.book.fit) == ("thin-plate", "thin-plate")
+    viewer.add_points(np.zeros((1, 3)))
+    assert (judged.currentData(), session.book.fit) == ("thin-plate", "thin-plate")
+
+
+def test_a_report_is_written_while_the_registration_changes(
+    open_dock: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewer, dock = open_dock(movie(), tracked())
+    start(qtbot, dock)
+    target = tmp_path / "report.html"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(target), ""))
+    press(qtbot, dock, "Report…")
+    registered(viewer)
+    dock._setup._judged.setCurrentIndex(0)
+    viewer.add_points(np.zeros((1, 3)))
+    dock._setup._judged.setCurrentIndex(1)
+    quiet(qtbot, dock)
+    assert target.is_file()
 
 
 # ---------------------------------------------------------------------------------------------- live errors

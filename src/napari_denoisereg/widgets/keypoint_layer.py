@@ -93,6 +93,7 @@ class KeypointLayer(QObject):
         self._movie = movie
         self._is_own = False  # whether a change of the layer is made here
         self._looks: dict[str, Any] = {}
+        self._n_shown = 0  # how often `show` was called: rows are others after it
         record = {METADATA_KEY: {"role": ROLE, "source": movie.look.name, "axes": movie.look.axes}}
         ndim = len(movie.look.axes)
         self._size = max(6.0, 0.03 * max(movie.stack.grid.shape[-2:]))
@@ -148,6 +149,7 @@ class KeypointLayer(QObject):
         rows = self._movie.rows(frame, np.concatenate([table.position for table in tables]))
         features = _features(number, who, kind, included, check, [False] * len(marks) + [True] * len(proposed))
         looks = {**features, "shown": np.concatenate([shown, np.ones(len(proposed), bool)])}
+        self._n_shown += 1
         self.select([])
         if len(self.points.data) == len(rows) and _are_equal(looks, self._looks):
             self.points.data[:] = rows
@@ -251,7 +253,12 @@ class KeypointLayer(QObject):
             return
         row = self.row_at(event)
         if row is not None:
-            yield from self._drag(row, event)
+            # The picture stays: `event.handled` alone is not enough, as napari lets quick moves through to the camera.
+            layer.mouse_pan = False
+            try:
+                yield from self._drag(row, event)
+            finally:
+                layer.mouse_pan = layer.mode == "pan_zoom"
             return
         pressed = np.array(event.pos)
         yield
@@ -263,21 +270,22 @@ class KeypointLayer(QObject):
     def _drag(self, row: int, event: Any) -> Iterator[None]:
         self.select([row])
         offset = self.points.data[row] - self.points.world_to_data(event.position)
-        pressed, has_moved = np.array(event.pos), False
+        pressed, has_moved, shown = np.array(event.pos), False, self._n_shown
         yield
         while event.type == "mouse_move":
-            event.handled = True  # the picture stays where it is
+            event.handled = True
             has_moved = has_moved or bool(np.linalg.norm(np.array(event.pos) - pressed) >= 1)
-            if has_moved:
+            if has_moved and shown == self._n_shown:  # a key may delete the mark or go to another frame meanwhile
                 self._move_to(row, event, offset)
             yield
-        if has_moved:
-            self._move_to(row, event, offset)  # a quick hand lets go farther than its last move
+        # A quick hand lets go farther than its last move, or before any: moves that follow one another fast are not told.
+        has_moved = has_moved or bool(np.linalg.norm(np.array(event.pos) - pressed) >= 1)
+        if has_moved and shown == self._n_shown:
+            self._move_to(row, event, offset)
             self.dropped.emit(row)
 
     def _move_to(self, row: int, event: Any, offset: Any) -> None:
-        if row < len(self.points.data):  # not deleted by a key meanwhile
-            self.dragged.emit(row, self.points.world_to_data(event.position) + offset)
+        self.dragged.emit(row, self.points.world_to_data(event.position) + offset)
 
     def _on_data(self, event: Any) -> None:
         if self._is_own:

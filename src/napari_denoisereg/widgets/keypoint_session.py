@@ -304,6 +304,7 @@ class KeypointSession(QObject):
         frame = self.movie.frame_in_view(self._viewer)
         if frame == self.frame:
             return
+        self._give_up_drag()
         self.frame = frame
         had = len(self.proposed)
         self._propose()
@@ -313,6 +314,13 @@ class KeypointSession(QObject):
             self._show_arrows()
         self.stepped.emit()
         self.said.emit(self.advice())
+
+    def _give_up_drag(self) -> None:
+        """Another frame came into view, or marks changed, during a drag: what is dragged goes back to where it was."""
+        if self._is_dragging:
+            self.book.error.follow(self.marks.points, self.marks.included)
+            self._show()
+            self.changed.emit()
 
     def _propose(self, before: Proposals | None = None) -> None:
         kept = before if before is not None and (before.marks.points.frame == self.frame).all() else None
@@ -327,6 +335,7 @@ class KeypointSession(QObject):
         return proposals, found
 
     def _show(self) -> None:
+        self._is_dragging = False  # rows are others now
         self.layer.show(self.marks, self.proposed.marks, self._shown())
         self._show_arrows()
 
@@ -377,5 +386,13 @@ class KeypointSession(QObject):
             return
         _, positions = self.movie.marks(data)
         here = np.vstack([self.marks.points.position, self.proposed.marks.points.position])
-        for row in np.flatnonzero((positions != here).any(axis=1)).tolist()[:1]:
-            self.drop(row)
+        rows = np.flatnonzero((positions != here).any(axis=1))
+        marked, proposed = rows[rows < len(self.marks)], rows[rows >= len(self.marks)] - len(self.marks)
+        both = self.marks.moved(marked, positions[marked])
+        if len(proposed):
+            points = self.proposed.marks.points
+            moved = Keypoints(points.frame, points.id, positions[len(self.marks) :], points.annotator, points.kind)
+            both = both.with_points(moved.where(proposed))
+        if len(rows):
+            words = self.book.words(marked) if len(rows) == len(marked) else f"{len(rows)} marks"
+            self.book.push(both, f"move {words}")
