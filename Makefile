@@ -23,10 +23,10 @@ sudo = $(if $(filter 0,$(shell id -u)),,sudo)
 screen = $(if $(shell command -v xvfb-run),xvfb-run -a,)
 pytest = $(bin)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help setup demo check test test-engine test-gui bench docs screenshots clean gui-packages
+.PHONY: help setup demo check test test-engine test-gui bench docs screenshots gallery clean gui-packages
 
 help:
-	@echo "make demo | test | setup | check | test-engine | test-gui | bench | docs | screenshots | clean"
+	@echo "make demo | test | setup | check | test-engine | test-gui | bench | docs | screenshots | gallery | clean"
 
 # ------------------------------------------------------------------------------------------ environment
 # Debian splits venv off python3; without it `python3 -m venv` fails and python3-venv is fetched first.
@@ -89,6 +89,9 @@ docs: $(VENV)/.dev
 
 screenshots: $(VENV)/.dev gui-packages
 	QT_API=pyqt6 $(screen) $(bin)/python docs/make_screenshots.py
+
+gallery: $(VENV)/.dev
+	$(bin)/python docs/make_gallery.py
 
 clean:
 	rm -rf $(VENV) site build dist demo-output .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks

@@ -1,22 +1,35 @@
-"""Hook of mkdocs: put the table of methods, made from the methods themselves, into reference/methods.md."""
+"""Hook of mkdocs: tables of methods and of recipes, made from what is there, take the place of marks in the pages."""
 
 import importlib
 from typing import Any
 
 from napari_denoisereg.method import Method, describe
+from napari_denoisereg.pipeline import presets
 
-MARK = "<!-- methods -->"
+METHODS, RECIPES = "<!-- methods -->", "<!-- recipes -->"
 FAMILIES = ("denoise", "encode", "register", "losses")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replace the mark by one section per family and one table of settings per method."""
-    if MARK not in markdown:
-        return markdown
+    """Replace the marks by what they stand for."""
+    for mark, fill in ((METHODS, _methods), (RECIPES, _recipes)):
+        if mark in markdown:
+            markdown = markdown.replace(mark, fill())
+    return markdown
+
+
+def _methods() -> str:
+    """One section per family and one table of settings per method."""
     for room in FAMILIES:
         importlib.import_module(f"napari_denoisereg.{room}")
     families = [family for family in Method.__subclasses__() if family.family and family.members()]
-    return markdown.replace(MARK, "\n\n".join(_family_section(family) for family in families))
+    return "\n\n".join(_family_section(family) for family in families)
+
+
+def _recipes() -> str:
+    """What comes with the package."""
+    rows = [f"| `{name}` | {recipe.description} |" for name, recipe in presets().items()]
+    return "\n".join(["| recipe | what it does |", "|---|---|", *rows])
 
 
 def _family_section(family: type[Method]) -> str:
