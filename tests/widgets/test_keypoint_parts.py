@@ -19,6 +19,7 @@ from napari.layers import Image, Points
 from napari_denoisereg.evaluation.keypoints import Keypoints
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import finish
+from napari_denoisereg.widgets.inspect_results import results_of
 from napari_denoisereg.widgets.keypoint_autosave import Autosave, forget, movie_key, newest_session
 from napari_denoisereg.widgets.keypoint_features import counting
 from napari_denoisereg.widgets.keypoint_files import FILTERS, marks_of_layer, read, write
@@ -285,6 +286,16 @@ def test_marks_that_went_through_a_csv_file_of_napari_count_as_before() -> None:
     assert taken.points.id.tolist() == [0, 1]
     assert taken.included.tolist() == [True, False]
     assert counting(layer.features).tolist() == [True, False, False]
+
+
+def test_inspect_measures_at_the_marks_that_count() -> None:
+    features = {"id": [0, 1, 2], "included": [True, False, True], "proposed": [False, False, True]}
+    layer = Points([[0, 1, 2], [0, 3, 4], [1, 5, 6]], features=features)
+    table = results_of(movie().layer, "tyx", {"keypoints": layer}).keypoint_table()
+    assert table is not None
+    assert table.id.tolist() == [0]
+    layer.features = {**features, "included": [False, False, False]}
+    assert results_of(movie().layer, "tyx", {"keypoints": layer}).keypoint_table() is None
 
 
 def test_every_format_comes_back(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    import pandas as pd
     from napari.layers import Layer
 
     Flags = NDArray[np.bool_]
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 NO = ("false", "0", "0.0", "no", "nan", "none", "")
 
 
-def flags(features: pd.DataFrame, name: str, default: bool) -> Flags:
+def flags(features: Any, name: str, default: bool) -> Flags:
     """A column of yes and no.
 
     Parameters
@@ -65,7 +64,7 @@ def in_voxels(layer: Layer, source: Layer) -> NDArray[np.float64]:
     return np.asarray(np.asarray(layer.data, float) @ columns + origin, dtype=np.float64)
 
 
-def counting(features: pd.DataFrame) -> Flags:
+def counting(features: Any) -> Flags:
     """Which points somebody marked and wants to count: proposals and excluded ones do not.
 
     Parameters
