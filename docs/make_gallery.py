@@ -59,16 +59,16 @@ def nuclei(difficulty: str, side: int = 256, n_frames: int = 12) -> None:
         _show(place, image, title, vmin=0, vmax=top)
     _keep(figure, f"gallery-nuclei-{difficulty}")
     if difficulty == "easy":
-        deformation(stack, result.registration, frame)
+        deformation(denoised[0], result.registration, frame)
 
 
-def deformation(stack: dr.Stack, registration: Registration, frame: int) -> None:
+def deformation(image: Pixels, registration: Registration, frame: int) -> None:
     """Displacement and Jacobian determinant of one frame.
 
     Parameters
     ----------
-    stack : Stack
-        The movie.
+    image : array
+        The first frame, without noise, which would need many colours.
     registration : Registration
         Of it.
     frame : int
@@ -78,7 +78,6 @@ def deformation(stack: dr.Stack, registration: Registration, frame: int) -> None
     determinant = jacobian_determinant(torch.from_numpy(field), registration.grid).numpy()
     size = np.linalg.norm(field, axis=0)
     figure = _figure(3, 1)
-    image = np.asarray(stack.data[0])
     step = 16
     rows, columns = np.mgrid[step // 2 : image.shape[0] : step, step // 2 : image.shape[1] : step]
     _show(figure.axes[0], image, f"from frame 0 to frame {frame}")

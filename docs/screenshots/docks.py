@@ -1,6 +1,5 @@
 """One scene for each dock of the how-to pages, and the picture of the README."""
 
-import os
 from pathlib import Path
 
 import napari
@@ -8,7 +7,7 @@ import numpy as np
 import tifffile
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QDoubleSpinBox, QLineEdit, QListWidget, QWidget
+from qtpy.QtWidgets import QDoubleSpinBox, QLineEdit, QListWidget
 
 from napari_denoisereg.widgets.batch_dock import BatchDock
 from screenshots import drive
@@ -132,7 +131,7 @@ def sections() -> None:
     """Take the picture of aligned serial sections, seen from the side."""
     viewer = drive.open_viewer()
     viewer.open_sample(PLUGIN, "sections")
-    dock: QWidget = drive.open_dock(viewer, "Denoise and register")
+    dock = drive.open_dock(viewer, "Denoise and register")
     drive.choose(dock, "Sections")
     drive.take(
         viewer, "sections-dock", drive.box_with(dock, "zyx"), drive.box_with(dock, "Sections"), drive.button(dock, "Run")
@@ -141,4 +140,3 @@ def sections() -> None:
 
 
 SCENES = {"results": results, "many-files": many_files, "fine-tune": fine_tune, "sections": sections}
-os.environ.setdefault("QT_API", "pyqt6")  # QPdfDocument

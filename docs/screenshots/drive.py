@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import napari
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from qtpy.QtCore import QBuffer, QPoint, Qt, QTimer
 from qtpy.QtGui import QPixmap
 from qtpy.QtTest import QTest
@@ -24,10 +24,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from screenshots.pictures import keep
+from screenshots.pictures import keep, ring
 
 SIZE = 1280, 800
-RING = (255, 140, 0)
 LONGEST_RUN = 900.0  # s
 LEFT = Qt.MouseButton.LeftButton
 
@@ -253,7 +252,7 @@ def take_menu(viewer: napari.Viewer, name: str, titles: Sequence[str], last: str
         picture.paste(as_image(menu.grab()), (corner.x(), corner.y()))
     place = menus[-1].actionGeometry(entry)
     corner = menus[-1].mapToGlobal(place.topLeft()) - origin
-    _ring(picture, (corner.x(), corner.y(), corner.x() + place.width(), corner.y() + place.height()), "1")
+    ring(picture, (corner.x(), corner.y(), corner.x() + place.width(), corner.y() + place.height()), "1")
     keep(picture, name)
     for menu in reversed(menus):
         menu.close()
@@ -333,7 +332,7 @@ def take(viewer: napari.Viewer, name: str, *marked: QWidget) -> None:
     for number, widget in enumerate(marked, start=1):
         corner = widget.mapTo(main_window(), QPoint(0, 0))
         box = (corner.x(), corner.y(), corner.x() + widget.width(), corner.y() + widget.height())
-        _ring(picture, box, str(number))
+        ring(picture, box, str(number))
     keep(picture, name)
 
 
@@ -393,12 +392,3 @@ def _entry(menu: Any, title: str) -> Any:
     if not found:
         raise LookupError(f"No entry {title!r}; there are {sorted(texts)}.")
     return found[0]
-
-
-def _ring(picture: Image.Image, box: tuple[int, int, int, int], number: str) -> None:
-    """Mark a place with an orange frame and a number on its left upper corner."""
-    draw, (left, top, right, bottom) = ImageDraw.Draw(picture), box
-    draw.rounded_rectangle((left - 4, top - 4, right + 4, bottom + 4), radius=6, outline=RING, width=3)
-    x, y = max(left - 6, 12), max(top - 6, 12)
-    draw.ellipse((x - 11, y - 11, x + 11, y + 11), fill=RING)
-    draw.text((x, y), number, fill="black", anchor="mm", font=ImageFont.load_default(size=15))

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 ASSETS = Path(__file__).parents[1] / "assets"
-LARGEST = 170_000  # bytes of a picture; fewer colours are taken until it is that small
+LARGEST = 190_000  # bytes of a picture; fewer colours are taken until it is that small
 COLOURS = (256, 128, 96, 64, 48, 32, 24, 16)
+RING = (255, 140, 0)
 
 
 def keep(picture: Image.Image, name: str, largest: int = LARGEST) -> None:
@@ -36,3 +37,22 @@ def keep(picture: Image.Image, name: str, largest: int = LARGEST) -> None:
 def _way(n_colours: int) -> Image.Quantize:
     """Smooth shades with many colours; with few, rare ones (marks, lines of plots) are kept."""
     return Image.Quantize.MEDIANCUT if n_colours > 128 else Image.Quantize.MAXCOVERAGE
+
+
+def ring(picture: Image.Image, box: tuple[int, int, int, int], number: str) -> None:
+    """Mark a place with an orange frame and a number on its left upper corner.
+
+    Parameters
+    ----------
+    picture : Image
+        Is drawn on.
+    box : tuple of int
+        Left, top, right, bottom; px.
+    number : str
+        In the circle.
+    """
+    draw, (left, top, right, bottom) = ImageDraw.Draw(picture), box
+    draw.rounded_rectangle((left - 4, top - 4, right + 4, bottom + 4), radius=6, outline=RING, width=3)
+    x, y = max(left - 6, 12), max(top - 6, 12)
+    draw.ellipse((x - 11, y - 11, x + 11, y + 11), fill=RING)
+    draw.text((x, y), number, fill="black", anchor="mm", font=ImageFont.load_default(size=15))
