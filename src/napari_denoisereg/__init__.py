@@ -22,12 +22,25 @@ if TYPE_CHECKING:
     from napari_denoisereg.evaluation.keypoints import KeypointError, Keypoints
     from napari_denoisereg.io import read, write
     from napari_denoisereg.model import Model
+    from napari_denoisereg.objects import Objects
     from napari_denoisereg.pipeline import Pipeline, Result
     from napari_denoisereg.register import Registrar, Registration
     from napari_denoisereg.stack import Stack
     from napari_denoisereg.starts import Start
 
-__all__ = ["Stack", "__version__", "denoise", "evaluate", "methods", "read", "register", "run", "warp", "write"]
+__all__ = [
+    "Stack",
+    "__version__",
+    "denoise",
+    "evaluate",
+    "methods",
+    "read",
+    "register",
+    "register_objects",
+    "run",
+    "warp",
+    "write",
+]
 
 _HOMES = {"Stack": "stack", "read": "io", "write": "io"}
 _FAMILIES = (
@@ -114,6 +127,44 @@ def register(  # noqa: PLR0913 - everything after method is a keyword
     result: Result = pipeline.finish(steps)
     assert result.registration is not None
     return result.registration
+
+
+def register_objects(
+    stack: "Stack",
+    labels: Any,
+    method: "Registrar | str | Mapping[str, Any]" = "affine",
+    *,
+    models: "Sequence[Model]" = (),
+    device: str = "auto",
+    channel: int = 0,
+) -> "Objects":
+    """Register every tracked object of a movie by its own transforms.
+
+    Parameters
+    ----------
+    stack : Stack
+        At least two frames.
+    labels : array or Stack
+        ``(t, y, x)`` or ``(t, z, y, x)``: 0 is background, the same object has the same number in all frames.
+    method : Registrar, str or mapping
+        See `register`.
+    models : sequence of Model
+        Trained models to use instead of training.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``.
+    channel : int
+        Channel to look at.
+
+    Returns
+    -------
+    Objects
+        A dict: for every id its ``frames`` and its ``registration``, from its first frame to each of them.
+    """
+    objects = import_module("napari_denoisereg.objects")
+    found: Objects = objects.finish(
+        objects.register_objects(stack, labels, method, models=models, device=device, channel=channel)
+    )
+    return found
 
 
 def run(  # noqa: PLR0913 - everything after recipe is a keyword

@@ -24,6 +24,7 @@ from napari_denoisereg.evaluation.synthetic import nuclei_movie
 from napari_denoisereg.geometry import PerFrame
 from napari_denoisereg.model import Model
 from napari_denoisereg.model import load as load_model
+from napari_denoisereg.objects_command import register_each
 from napari_denoisereg.register import Registrar, Series
 from napari_denoisereg.train_command import Device, Train
 
@@ -55,6 +56,10 @@ class RecipeTask:
     """Trained models to use instead of training."""
     start: Path | None = None
     """Transforms to go on from, e.g. made of keypoints in napari."""
+    region: Path | None = None
+    """Mask of what to follow (.tif, .png, .zarr): one image, marked in the first frame, or one per frame."""
+    landmarks: Path | None = None
+    """CSV of keypoints that pull the registration; for methods that take them."""
     save_models: Path | None = None
     """Folder to keep the trained models in."""
     keypoints: Path | None = None
@@ -116,9 +121,14 @@ class RegisterStack(RecipeTask):
     """How pairs become a stack: combined, to_first or to_previous."""
     channel: int = 0
     """Channel to look at; the result is applied to all."""
+    objects: Path | None = None
+    """Labels that keep their number over time: each object is registered by itself, and the result holds their transforms."""
 
     def execute(self, console: Teller) -> None:
         """Do it."""
+        if self.objects is not None:
+            register_each(self, console)
+            return
         given = {"registrars": (self.method,), "series": Series.coerce(self.series), "channel": self.channel}
         _execute(pipeline.Pipeline(**given, keep_denoised=False), self, console)
 
@@ -298,7 +308,12 @@ def _execute(recipe: pipeline.Pipeline, command: RecipeTask, console: Teller) ->
     models = [load_model(path, pipeline.FAMILIES) for path in command.model]
     points = None if command.keypoints is None else io.read_keypoints(command.keypoints)
     start = None if command.start is None else results.read_registration(command.start)
-    steps = recipe.run(stack, device=command.device, models=models, keypoints=points, start=start)
+    helped: dict[str, Any] = {
+        "start": start,
+        "region": None if command.region is None else io.read_mask(command.region),
+        "landmarks": None if command.landmarks is None else io.read_keypoints(command.landmarks),
+    }
+    steps = recipe.run(stack, device=command.device, models=models, keypoints=points, **helped)
     result = with_bar(steps, console)
     if command.save_models is not None:
         _save(result.models, command.save_models, console)

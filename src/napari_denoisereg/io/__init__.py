@@ -12,6 +12,7 @@ from typing import Any
 from napari_denoisereg.io import ome_zarr, tiff
 from napari_denoisereg.io.atomic import check_writable, replacing
 from napari_denoisereg.io.keypoints import read_keypoints, write_keypoints
+from napari_denoisereg.io.masks import read_mask
 from napari_denoisereg.io.transforms import read_transforms, write_transforms
 from napari_denoisereg.io.units import canonical
 from napari_denoisereg.stack import Stack
@@ -24,6 +25,7 @@ __all__ = [
     "check_writable",
     "read",
     "read_keypoints",
+    "read_mask",
     "read_transforms",
     "replacing",
     "write",

@@ -1,0 +1,274 @@
+"""Objects: every tracked object of a movie registered by itself.
+
+Where an object is, and when, is told by labels that keep their id over time. Its frames are cut to a window that goes along
+with the labels' centre, in whole voxels; what is not the object is left out as by any region; what moved within the window
+is found by a registrar. The result maps from the object's first frame to each of its frames.
+"""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_denoisereg.encode.binding import with_encoders
+from napari_denoisereg.evaluation.motion import motion_traces
+from napari_denoisereg.geometry import Grid, PerFrame, Translation
+from napari_denoisereg.io import check_writable, replacing, transforms_zarr
+from napari_denoisereg.model import Model
+from napari_denoisereg.pipeline import Pipeline
+from napari_denoisereg.register import Registrar, Registration, Series
+from napari_denoisereg.register.stacks import train
+from napari_denoisereg.stack import Stack
+from napari_denoisereg.steps import Pace, Progress, Steps, finish, portion
+
+RIM = 3
+"""Voxels around an object that are looked at, too, where there is no other object: they show its outline."""
+
+Voxels = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectMotion:
+    """How one object moved.
+
+    Parameters
+    ----------
+    frames : tuple of int
+        Frames in which it exists.
+    registration : Registration
+        One transform for each of these: its first frame to that frame, world units of the movie.
+    window : Grid
+        Around the object in its first frame.
+    """
+
+    frames: tuple[int, ...]
+    registration: Registration
+    window: Grid
+
+
+class Objects(dict[int, ObjectMotion]):
+    """Motions by id.
+
+    Attributes
+    ----------
+    left_out : dict of int to str
+        Objects that could not be registered, and why.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left_out = dict[int, str]()
+
+
+@dataclass(frozen=True, eq=False)
+class _Sight:
+    """An object in a frame: its number, the labels' centre, and the mask of what to look at, from voxel ``low`` on."""
+
+    frame: int
+    centre: Voxels
+    low: Voxels
+    mask: Mask
+
+
+def register_objects(  # noqa: PLR0913 - everything after method is a keyword
+    stack: Stack,
+    labels: Any,
+    method: Registrar | str | Mapping[str, Any] = "affine",
+    *,
+    models: Sequence[Model] = (),
+    device: str = "auto",
+    channel: int = 0,
+    series: Series | str | Mapping[str, Any] = "combined",
+) -> Steps[Objects]:
+    """Register every object of a movie by its own transforms.
+
+    Parameters
+    ----------
+    stack : Stack
+        The movie.
+    labels : array or Stack
+        ``(T, *spatial)``, whole numbers: 0 is background, the same object has the same number in all frames.
+    method : Registrar, str or mapping
+        A Method, its kind or its settings. One that is trained is trained once, on the whole movie.
+    models : sequence of Model
+        Trained ones to use instead.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``.
+    channel : int
+        Channel to look at.
+    series : Series, str or mapping
+        How pairs become a series.
+
+    Returns
+    -------
+    Steps of Objects
+        By id, rising. Objects that are seen once, or are too small, are named in ``left_out``.
+
+    Raises
+    ------
+    ValueError
+        When labels do not fit the movie or no object is in two frames; before any long work but reading them.
+    """
+    one, read = stack.channel(channel), _labels(labels, stack)
+    sights = yield from portion(_sights(read, one), 0.0, 0.1)
+    several = {number: seen for number, seen in sights.items() if len(seen) > 1}
+    if not several:
+        raise ValueError(
+            "Expected labels that keep their number over time, got no object that is in two frames; track them first."
+        )
+    found = Objects()
+    found.left_out |= {number: "it is in one frame only" for number in sights if number not in several}
+    registrar = Registrar.coerce(method)
+    (ready,), encoders = yield from portion(with_encoders((registrar,), one, models=models, device=device), 0.1, 0.15)
+    known = [model for model in models if isinstance(model.method, Registrar)]
+    if ready.is_trained and not known:
+        known = list((yield from portion(train((ready,), one, device=device), 0.15, 0.5)))
+    recipe = Pipeline(registrars=(ready,), keep_denoised=False, series=Series.coerce(series))
+    begin = 0.5 if ready.is_trained or encoders else 0.15
+    for place, (number, seen) in enumerate(sorted(several.items())):
+        low, high = (begin + (1 - begin) * each / len(several) for each in (place, place + 1))
+        try:
+            work = _one(one, seen, recipe, known, device)
+            found[number] = yield from portion(work, low, high, f"object {number}")
+        except ValueError as error:
+            found.left_out[number] = str(error)
+    return found
+
+
+def write_objects(objects: Objects, path: str | Path, *, overwrite: bool = False) -> Path:
+    """Write the transforms of every object, and the table of their motion.
+
+    Parameters
+    ----------
+    objects : Objects
+        What `register_objects` returned.
+    path : str or Path
+        ``OUT.zarr``: a zarr group with one group per id, each like a result of one registration
+        (``results.read_registration(OUT.zarr/7)``), and ``motion.csv``.
+    overwrite : bool
+        Whether an earlier result may be replaced.
+
+    Returns
+    -------
+    Path
+        What was written.
+    """
+    target = Path(path)
+    check_writable(target, overwrite=overwrite)
+    rows = finish(motion_table(objects))
+    with replacing(target, overwrite=overwrite) as part:
+        group = zarr.create_group(part, zarr_format=3)
+        frames = {str(number): list(motion.frames) for number, motion in objects.items()}
+        group.attrs["napari-denoisereg"] = {"objects": frames}
+        for number, motion in objects.items():
+            group.create_group(str(number))
+            transforms = motion.registration.transforms
+            transforms_zarr.write(transforms, part / str(number) / "transforms", motion.registration.grid)
+        with (part / "motion.csv").open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, rows[0].keys() if rows else ["id", "frame"])
+            table.writeheader()
+            table.writerows(rows)
+    return target
+
+
+def motion_table(objects: Objects) -> Steps[list[dict[str, float]]]:
+    """How every object moved since its first frame: see `evaluation.motion`.
+
+    Parameters
+    ----------
+    objects : Objects
+        What `register_objects` returned.
+
+    Returns
+    -------
+    Steps of list of dict
+        One row per object and frame: ``id``, ``frame``, ``shift_z`` (3D), ``shift_y``, ``shift_x`` of its middle and ``misfit``
+        (what is not rigid motion or stretch) in world units, ``rotation`` in degrees, ``scale``.
+    """
+    rows = list[dict[str, float]]()
+    for place, (number, motion) in enumerate(objects.items()):
+        work = motion_traces(motion.registration.transforms, motion.window)
+        traces = yield from portion(work, place / len(objects), (place + 1) / len(objects))
+        names = [f"shift_{axis}" for axis in "zyx"[-motion.window.ndim :]]
+        for k, frame in enumerate(motion.frames):
+            shift = {name: float(value) for name, value in zip(names, traces.shift[k], strict=True)}
+            rest = {name: float(getattr(traces, name)[k]) for name in ("rotation", "scale", "misfit")}
+            rows.append({"id": number, "frame": frame, **shift, **rest})
+    return rows
+
+
+def _labels(labels: Any, stack: Stack) -> Stack:
+    """Labels as a stack of the movie's frames."""
+    given = labels if isinstance(labels, Stack) else None
+    if given is None:
+        data = np.asarray(labels) if not hasattr(labels, "shape") else labels
+        axes = stack.frame_axis + stack.spatial_axes
+        if len(data.shape) == len(axes) and np.dtype(data.dtype).kind in "iu":
+            given = Stack(data, axes)
+    fits = given is not None and given.n_channels == 1 and given.dtype.kind in "iu"
+    if given is None or not fits or (given.n_frames, given.grid.shape) != (stack.n_frames, stack.grid.shape):
+        wanted = (stack.n_frames, *stack.grid.shape)
+        got = f"{tuple(getattr(labels, 'shape', ()))} of {getattr(labels, 'dtype', type(labels).__name__)}"
+        raise ValueError(f"Expected labels of shape {wanted}, whole numbers, got {got}; make them on the movie itself.")
+    return given.channel(0)
+
+
+def _sights(labels: Stack, stack: Stack) -> Steps[dict[int, list[_Sight]]]:
+    """Where every object is, frame by frame."""
+    found, pace = dict[int, list[_Sight]](), Pace()
+    for frame in range(stack.n_frames):
+        image = labels.frame(frame)
+        numbers, packed = np.unique(image, return_inverse=True)
+        boxes = ndimage.find_objects(packed.reshape(image.shape) + 1)
+        for number, box in zip(numbers.tolist(), boxes, strict=True):
+            if number:
+                found.setdefault(number, []).append(_sight(image, number, box, frame))
+        if pace.is_due(last=frame + 1 == stack.n_frames):
+            yield Progress(frame + 1, stack.n_frames, "looking for objects")
+    return found
+
+
+def _sight(image: NDArray[Any], number: int, box: Iterable[slice], frame: int) -> _Sight:
+    cuts = tuple(slice(max(0, cut.start - RIM), min(size, cut.stop + RIM)) for cut, size in zip(box, image.shape, strict=True))
+    window, low = image[cuts], np.array([cut.start for cut in cuts])
+    own = window == number
+    grown = ndimage.binary_dilation(own, iterations=RIM) & (own | (window == 0))
+    centre = np.rint(low + np.argwhere(own).mean(0)).astype(np.int64)
+    return _Sight(frame, centre, low, grown)
+
+
+def _one(stack: Stack, sights: Sequence[_Sight], recipe: Pipeline, models: Sequence[Model], device: str) -> Steps[ObjectMotion]:
+    """Register one object in a window that goes along with it."""
+    grid, step = stack.grid, np.array(stack.grid.spacing)
+    below = np.min([each.low - each.centre for each in sights], axis=0)
+    above = np.max([each.low + each.mask.shape - each.centre for each in sights], axis=0)
+    frames, masks = [], []
+    for each in sights:
+        start, stop = each.centre + below, each.centre + above
+        frames.append(_cut(stack.frame(each.frame), start, stop))
+        masks.append(np.zeros(above - below, bool))
+        masks[-1][tuple(slice(a, a + n) for a, n in zip(each.low - start, each.mask.shape, strict=True))] = each.mask
+    origin = tuple((np.array(grid.origin) + (sights[0].centre + below) * step).tolist())
+    window = Grid(tuple((above - below).tolist()), grid.spacing, origin, grid.units)
+    spacing, origins = (stack.spacing[stack.axes.index(stack.frame_axis)], *grid.spacing), (0.0, *origin)
+    crop = Stack(np.stack(frames), stack.frame_axis + stack.spatial_axes, spacing, origins, name=stack.name)
+    result = yield from recipe.run(crop, device=device, models=models, region=np.stack(masks))
+    inner = result.registration
+    assert inner is not None
+    gone = [Translation(((each.centre - sights[0].centre) * step).tolist()) for each in sights]
+    transforms = PerFrame([found.then(way) for found, way in zip(inner.transforms, gone, strict=True)])
+    registration = Registration(transforms, grid, inner.quality, inner.flagged, (*stack.history, *inner.history))
+    return ObjectMotion(tuple(each.frame for each in sights), registration, window)
+
+
+def _cut(frame: NDArray[Any], start: Voxels, stop: Voxels) -> NDArray[Any]:
+    """A part of a frame; what lies beyond it is as at its edge."""
+    axes = (np.clip(np.arange(a, b), 0, size - 1) for a, b, size in zip(start, stop, frame.shape, strict=True))
+    return np.asarray(frame[np.ix_(*axes)])
