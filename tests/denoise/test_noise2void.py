@@ -1,11 +1,15 @@
 """Noise2Void learns from the noisy movie alone."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 
+from napari_denoisereg.denoise import Denoiser
 from napari_denoisereg.denoise.noise2void import Noise2Void
 from napari_denoisereg.denoise.stacks import denoise_stack, each_channel
-from napari_denoisereg.model import Model
+from napari_denoisereg.model import Model, load
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Progress, finish
 
@@ -106,3 +110,86 @@ def test_channels_are_put_back_where_they_were() -> None:
     result = finish(each_channel(stack, negative))
     assert result.axes == "ctyx"
     np.testing.assert_array_equal(np.asarray(result.data), -stack.data - np.arange(2)[:, None, None, None])
+
+
+def grainy(n_frames: int = 6) -> tuple[Stack, np.ndarray]:
+    """Smooth waves under noise that neighbours share."""
+    stack, clean = stripes()
+    grain = np.random.default_rng(4).normal(0, 1, (n_frames, 42, 50))
+    shared = sum(grain[:, dy : dy + 40, dx : dx + 48] for dy in range(3) for dx in range(3)) / 3
+    return stack.with_data((clean + 120 * shared).astype(np.float32)), clean
+
+
+def streaky() -> tuple[Stack, np.ndarray]:
+    """Smooth waves under noise that is half common to the voxels of a row's piece."""
+    stack, clean = stripes()
+    along = np.random.default_rng(4).normal(0, 1, (6, 40, 48 + 6))
+    shared = sum(along[..., dx : dx + 48] for dx in range(7)) / 7**0.5
+    return stack.with_data((clean + 120 * shared).astype(np.float32)), clean
+
+
+def error(stack: Stack, clean: np.ndarray, **more: object) -> float:
+    """Mean squared error after a short training."""
+    result = np.asarray(finish(QUICK.model_copy(update=more).run(stack)).data)
+    return float(((result - clean) ** 2).mean())
+
+
+@pytest.mark.slow
+def test_a_larger_blind_spot_does_not_copy_shared_noise() -> None:
+    stack, clean = grainy()
+    assert error(stack, clean, blind_spot=5) < 0.8 * error(stack, clean)
+
+
+@pytest.mark.slow
+def test_hidden_lines_do_not_copy_stripes() -> None:
+    stack, clean = streaky()
+    along = error(stack, clean, lines="horizontal", line_length=15)
+    assert along < 0.8 * error(stack, clean)
+    assert along < 0.8 * error(stack, clean, lines="vertical", line_length=15)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "more", [{"likelihood": "camera"}, {"checkerboard_free": True, "replacement": "median"}, {"replacement": "mean"}], ids=str
+)
+def test_every_option_learns(more: dict[str, object]) -> None:
+    stack, clean = stripes()
+    assert error(stack, clean, **more) < 0.45 * float(((stack.data - clean) ** 2).mean())
+
+
+OPTIONS = [{"blind_spot": 3}, {"lines": "vertical"}, {"likelihood": "camera"}, {"checkerboard_free": True}]
+
+
+@pytest.mark.parametrize("axes", ["tyx", "tzyx"])
+@pytest.mark.parametrize("more", OPTIONS, ids=lambda more: next(iter(more)))
+def test_models_of_every_option_come_back(more: dict[str, object], axes: str, tmp_path: Path) -> None:
+    """In 2D and 3D; the model knows its own network, whatever the settings it is used with."""
+    shape = (3, 24, 20) if axes == "tyx" else (3, 6, 16, 16)
+    stack = Stack(np.random.default_rng(0).normal(50, 5, shape).astype(np.float32), axes)
+    method = Noise2Void(iterations=2, patch=16, batch=2, every=1, **more)
+    model = finish(method.fit([stack]))
+    model.save(tmp_path / "model")
+    back = load(tmp_path / "model", (Denoiser,))
+    assert back.method == method
+    one, two = (np.asarray(finish(each.run(stack, model=back)).data) for each in (method, Noise2Void()))
+    np.testing.assert_array_equal(one, two)
+    assert np.isfinite(one).all()
+    frames = torch.rand(1, 1, *(16,) * (len(axes) - 1))
+    assert method.image_network(back)(frames).shape == frames.shape
+
+
+def test_settings_of_before_the_options_mean_the_same() -> None:
+    """A model of an earlier version says nothing of them."""
+    old = {"kind": "noise2void", "seconds": 60.0, "iterations": 10, "patch": 64, "batch": 8, "learning_rate": 0.003}
+    old |= {"schedule": "quick", "masked": 0.05, "radius": 2, "augmentation": 0.3, "tile": 512, "every": 25, "seed": 0}
+    assert Denoiser.coerce(old) == Noise2Void(iterations=10)
+    names = {name: tuple(value.shape) for name, value in Noise2Void().network(2, None).state_dict().items()}
+    assert names["last.weight"] == (1, 16, 1, 1)
+    assert names["decoder.2.0.weight"] == (16, 48, 3, 3)
+
+
+def test_a_model_of_another_network_is_not_trained_on() -> None:
+    stack = stripes()[0]
+    model = finish(Noise2Void(iterations=1, patch=16).fit([stack]))
+    with pytest.raises(ValueError, match="'checkerboard_free': False"):
+        finish(Noise2Void(iterations=1, patch=16, checkerboard_free=True).fit([stack], start=model))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from napari_denoisereg.networks.blind_spot_unet import WIDTHS, BlindSpotUNet, ConvBlock, predict
+from napari_denoisereg.networks.blind_spot_unet import WIDTHS, BlindSpotUNet, ConvBlock, blurred_pool, predict
 
 both_dimensions = pytest.mark.parametrize("ndim", [2, 3])
 
@@ -53,3 +53,43 @@ def test_any_size_is_predicted(shape: tuple[int, ...]) -> None:
     assert predicted.shape == image.shape
     assert predicted.dtype == torch.float32
     assert not predicted.requires_grad
+
+
+@both_dimensions
+def test_blurred_pooling_halves_and_keeps_what_is_even(ndim: int) -> None:
+    flat = torch.full((1, 2, *(8,) * ndim), 3.0)
+    assert torch.equal(blurred_pool(flat), torch.full((1, 2, *(4,) * ndim), 3.0))
+    slope = torch.arange(16.0).expand(1, 1, *(16,) * ndim)
+    steps = blurred_pool(slope)[(0, 0, *(4,) * (ndim - 1))].diff()
+    torch.testing.assert_close(steps[1:-1], torch.full((5,), 2.0))
+
+
+def test_blurred_pooling_sees_a_checkerboard_as_one_grey() -> None:
+    """Max pooling of something that flickers from voxel to voxel depends on where it starts; this does not."""
+    board = (torch.arange(16)[:, None] + torch.arange(16)).remainder(2).float()[None, None]
+    one, other = (blurred_pool(each)[..., 1:-1, 1:-1] for each in (board, 1 - board))
+    assert torch.equal(one, other)
+    assert float(one.std()) == 0
+
+
+@both_dimensions
+def test_without_checkerboards_the_finest_features_are_not_skipped_to(ndim: int) -> None:
+    network = BlindSpotUNet(ndim, outputs=2, checkerboard_free=True).eval()
+    image = torch.rand(1, 1, *(16,) * ndim)
+    features = network.encode(image)
+    assert network(image).shape == (1, 2, *(16,) * ndim)
+    changed = [features[0] + 1, *features[1:]]
+    assert torch.equal(network.decode(changed), network.decode(features))
+    changed = [features[0], features[1] + 1, *features[2:]]
+    assert not torch.equal(network.decode(changed), network.decode(features))
+
+
+@pytest.mark.parametrize("checkerboard_free", [False, True])
+def test_context_reaches_no_farther_than_the_halo(checkerboard_free: bool) -> None:
+    network = BlindSpotUNet(2, checkerboard_free=checkerboard_free).eval()
+    image = torch.rand(1, 1, 160, 160, generator=torch.Generator().manual_seed(0))
+    other = image.clone()
+    other[..., : 80 - network.halo] += 5
+    one, two = network(image), network(other)
+    assert torch.equal(one[..., 80:], two[..., 80:])
+    assert not torch.equal(one, two)
