@@ -1,12 +1,13 @@
 """Objects: every tracked object of a movie registered by itself.
 
 Where an object is, and when, is told by labels that keep their id over time. Its frames are cut to a window that goes along
-with the labels' centre, in whole voxels; what is not the object is left out as by any region; what moved within the window
-is found by a registrar. The result maps from the object's first frame to each of its frames.
+with the labels' centre, in whole voxels; there the object is cut out, on a dark ground, so that its outline tells as much as
+what is in it; what moved within the window is found by a registrar. The result maps from the object's first frame to each of
+its frames.
 """
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,12 @@ from napari_denoisereg.register.stacks import train
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Pace, Progress, Steps, finish, portion
 
-RIM = 3
-"""Voxels around an object that are looked at, too, where there is no other object: they show its outline."""
+GROUND = 3.0
+"""The ground that objects are cut out on is so many standard deviations of the object below its mean: a clear outline."""
+MARGIN = 4
+"""Voxels of ground on all sides."""
+LEAST_VOXELS = 16
+"""A smaller object shows nothing that could be followed."""
 
 Voxels = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -69,7 +74,7 @@ class Objects(dict[int, ObjectMotion]):
 
 @dataclass(frozen=True, eq=False)
 class _Sight:
-    """An object in a frame: its number, the labels' centre, and the mask of what to look at, from voxel ``low`` on."""
+    """An object in a frame: its number, the labels' centre, and its mask, from voxel ``low`` on."""
 
     frame: int
     centre: Voxels
@@ -235,31 +240,26 @@ def _sights(labels: Stack, stack: Stack) -> Steps[dict[int, list[_Sight]]]:
     return found
 
 
-def _sight(image: NDArray[Any], number: int, box: Iterable[slice], frame: int) -> _Sight:
-    cuts = tuple(slice(max(0, cut.start - RIM), min(size, cut.stop + RIM)) for cut, size in zip(box, image.shape, strict=True))
-    window, low = image[cuts], np.array([cut.start for cut in cuts])
-    own = window == number
-    grown = ndimage.binary_dilation(own, iterations=RIM) & (own | (window == 0))
-    centre = np.rint(low + np.argwhere(own).mean(0)).astype(np.int64)
-    return _Sight(frame, centre, low, grown)
+def _sight(image: NDArray[Any], number: int, box: Sequence[slice], frame: int) -> _Sight:
+    own, low = image[tuple(box)] == number, np.array([cut.start for cut in box])
+    return _Sight(frame, np.rint(low + np.argwhere(own).mean(0)).astype(np.int64), low, own)
 
 
 def _one(stack: Stack, sights: Sequence[_Sight], recipe: Pipeline, models: Sequence[Model], device: str) -> Steps[ObjectMotion]:
     """Register one object in a window that goes along with it."""
     grid, step = stack.grid, np.array(stack.grid.spacing)
-    below = np.min([each.low - each.centre for each in sights], axis=0)
-    above = np.max([each.low + each.mask.shape - each.centre for each in sights], axis=0)
-    frames, masks = [], []
-    for each in sights:
-        start, stop = each.centre + below, each.centre + above
-        frames.append(_cut(stack.frame(each.frame), start, stop))
-        masks.append(np.zeros(above - below, bool))
-        masks[-1][tuple(slice(a, a + n) for a, n in zip(each.low - start, each.mask.shape, strict=True))] = each.mask
+    small = [each.frame for each in sights if each.mask.sum() < LEAST_VOXELS]
+    if small:
+        raise ValueError(f"it has fewer than {LEAST_VOXELS} voxels in frame {', '.join(map(str, small[:12]))}")
+    # A margin on all sides shows the outline, and what moves beyond it.
+    below = np.min([each.low - each.centre for each in sights], axis=0) - MARGIN
+    above = np.max([each.low + each.mask.shape - each.centre for each in sights], axis=0) + MARGIN
+    frames = [_cut_out(stack.frame(each.frame), each, below, above) for each in sights]
     origin = tuple((np.array(grid.origin) + (sights[0].centre + below) * step).tolist())
     window = Grid(tuple((above - below).tolist()), grid.spacing, origin, grid.units)
     spacing, origins = (stack.spacing[stack.axes.index(stack.frame_axis)], *grid.spacing), (0.0, *origin)
     crop = Stack(np.stack(frames), stack.frame_axis + stack.spatial_axes, spacing, origins, name=stack.name)
-    result = yield from recipe.run(crop, device=device, models=models, region=np.stack(masks))
+    result = yield from recipe.run(crop, device=device, models=models)
     inner = result.registration
     assert inner is not None
     gone = [Translation(((each.centre - sights[0].centre) * step).tolist()) for each in sights]
@@ -268,7 +268,13 @@ def _one(stack: Stack, sights: Sequence[_Sight], recipe: Pipeline, models: Seque
     return ObjectMotion(tuple(each.frame for each in sights), registration, window)
 
 
-def _cut(frame: NDArray[Any], start: Voxels, stop: Voxels) -> NDArray[Any]:
-    """A part of a frame; what lies beyond it is as at its edge."""
-    axes = (np.clip(np.arange(a, b), 0, size - 1) for a, b, size in zip(start, stop, frame.shape, strict=True))
-    return np.asarray(frame[np.ix_(*axes)])
+def _cut_out(frame: NDArray[Any], sight: _Sight, below: Voxels, above: Voxels) -> NDArray[np.float32]:
+    """An object on its ground, in the window around its centre."""
+    place = tuple(slice(a, a + n) for a, n in zip(sight.low, sight.mask.shape, strict=True))
+    values = frame[place].astype(np.float32)
+    own = values[sight.mask]
+    window = np.full(above - below, own.mean() - GROUND * own.std(), np.float32)
+    start = sight.low - sight.centre - below
+    inner = tuple(slice(a, a + n) for a, n in zip(start, sight.mask.shape, strict=True))
+    window[inner] = np.where(sight.mask, values, window[inner])
+    return window

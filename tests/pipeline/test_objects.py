@@ -133,4 +133,4 @@ def test_objects_of_volumes_at_the_border() -> None:
     labels = np.zeros(volume.shape, np.uint16)
     labels[0, :, :18, :18] = labels[1, :, :18, 1:19] = 2
     found = dr.register_objects(volume, labels, {"kind": "affine", "motion": "translation", "finest": 1}, device="cpu")
-    np.testing.assert_allclose(found[2].registration.transforms[1].matrix()[:3, 3], [0, 0, 1], atol=0.25)
+    np.testing.assert_allclose(found[2].registration.transforms[1].matrix()[:3, 3], [0, 0, 1], atol=0.3)

@@ -41,14 +41,12 @@ from napari_denoisereg.widgets.editors import calm
 from napari_denoisereg.widgets.estimate import timed
 from napari_denoisereg.widgets.estimate_line import EstimateLine
 from napari_denoisereg.widgets.help_button import help_button
-from napari_denoisereg.widgets.layers import (
-    Look,
-    frame_layer_data,
-)
+from napari_denoisereg.widgets.layers import Look, frame_layer_data
 from napari_denoisereg.widgets.preferences import apply_preferences, first_choice, limit_threads, remember
 from napari_denoisereg.widgets.recipe_actions import RecipeActions
 from napari_denoisereg.widgets.recipe_form import RecipeForm
-from napari_denoisereg.widgets.recipe_text import NO_START, Job
+from napari_denoisereg.widgets.recipe_text import NO_REGION, NO_START, Job
+from napari_denoisereg.widgets.region_chooser import RegionChooser
 from napari_denoisereg.widgets.result_layers import result_layers
 from napari_denoisereg.widgets.runner import Runner, report
 from napari_denoisereg.widgets.section import Section
@@ -114,7 +112,9 @@ class DenoiseRegisterDock(QWidget):
         self._advanced_layout = QVBoxLayout(self._advanced_page)
         self._advanced_layout.setContentsMargins(0, 0, 0, 0)
         self._start = StartChooser(self._viewer)
+        self._region = RegionChooser(self._viewer)
         self._advanced_layout.addWidget(self._start)
+        self._advanced_layout.addWidget(self._region)
         self._advanced = Section("Advanced", self._advanced_page)
         self._estimate = EstimateLine()
         self._show_frame = QPushButton("Preview this frame")
@@ -291,7 +291,7 @@ class DenoiseRegisterDock(QWidget):
         if stack is None or look is None or layer is None:
             return
         try:
-            start = self._start.start(layer, stack)
+            known = {"start": self._start.start(layer, stack), "region": self._region.region(layer, stack)}
         except ValueError as error:
             report(error)
             return
@@ -304,7 +304,7 @@ class DenoiseRegisterDock(QWidget):
             self._estimate.learn(recipe, stack, device, run[1])
 
         self._estimate.stand_back()
-        self._runner.start(timed(run_recipe(recipe, stack, device, start=start)), f"Denoise and register {look.name}", show)
+        self._runner.start(timed(run_recipe(recipe, stack, device, **known)), f"Denoise and register {look.name}", show)
 
     def _job(self) -> Job | None:
         """What *Run* would do now; raises ValueError for what a text cannot say."""
@@ -313,6 +313,8 @@ class DenoiseRegisterDock(QWidget):
             return None
         if self._start.start(layer, stack) is not None:
             raise ValueError(NO_START)
+        if self._region.region(layer, stack) is not None:
+            raise ValueError(NO_REGION)
         return Job.of(self.value(), stack, layer, str(self._device.currentData()))
 
     # ------------------------------------------------------------------------------------------ results

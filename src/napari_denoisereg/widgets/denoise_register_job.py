@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_denoisereg.stack import Stack
 
 MOST_NAMED = 12  # frames in one warning
+MOST_TOLD = 3  # frames whose reason is written out
 LEAST_GAIN = 0.05  # of the correlation with the first frame, for an alignment to have helped
 CERTAIN = 0.9  # a movie that hardly moves cannot gain
 
@@ -149,7 +150,13 @@ def denoises(recipe: Pipeline) -> bool:
 
 
 def run_recipe(
-    recipe: Pipeline, stack: Stack, device: str, models: Sequence[Model] = (), start: Registration | None = None
+    recipe: Pipeline,
+    stack: Stack,
+    device: str,
+    models: Sequence[Model] = (),
+    *,
+    start: Registration | None = None,
+    region: Any = None,
 ) -> Steps[Outcome]:
     """Run a recipe and prepare its layers.
 
@@ -165,13 +172,15 @@ def run_recipe(
         Trained ones to use instead of training.
     start : Registration, optional
         What is known of the motion already.
+    region : array, optional
+        Where to look.
 
     Returns
     -------
     Steps of Outcome
         Long work.
     """
-    result = yield from portion(recipe.run(stack, device=device, models=models, start=start), 0.0, 0.97)
+    result = yield from portion(recipe.run(stack, device=device, models=models, start=start, region=region), 0.0, 0.97)
     arrows = None
     if result.registration is not None:
         arrows = yield from portion(arrows_of(result.registration), 0.97, 0.99)
@@ -223,8 +232,10 @@ def doubts(result: Result) -> str:
     if flagged:
         more = f" and {len(flagged) - MOST_NAMED} more" if len(flagged) > MOST_NAMED else ""
         named = ", ".join(str(frame) for frame in flagged[:MOST_NAMED]) + more
+        reasons = result.registration.reasons
+        why = "".join(f"Frame {frame}: {reasons[frame]}. " for frame in flagged[:MOST_TOLD] if frame in reasons)
         return (
-            f"Look at frame{'s' if len(flagged) > 1 else ''} {named}: the alignment may have failed there. "
+            f"Look at frame{'s' if len(flagged) > 1 else ''} {named}: the alignment may have failed there. {why}"
             "Try another recipe, or remove frames that are empty or out of focus."
         )
     before, after = _likeness(result)

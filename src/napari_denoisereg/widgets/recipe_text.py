@@ -31,6 +31,10 @@ NO_START = (
     "A text cannot hold the start chosen under Advanced: choose 'Nothing known' there to copy, save the transforms in the dock "
     "'Transforms', and give them by --start FILE or start=."
 )
+NO_REGION = (
+    "A text cannot hold the region chosen under Advanced: choose 'Everywhere' there to copy, save the mask as a file, and "
+    "give it by --region FILE or region=."
+)
 WIDTH = 100
 
 
