@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 import napari_denoisereg as dr
 from napari_denoisereg import io
@@ -257,3 +258,23 @@ def test_a_stopped_run_leaves_the_old_result(folder: Path, stop: signal.Signals)
         assert "Stopped; nothing was written." in errors
         assert not list(folder.glob(".part-*"))
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == old
+
+
+def test_a_region_and_landmarks_on_the_command_line(
+    folder: Path, movie: SyntheticMovie, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask = np.zeros(movie.noisy.shape[1:], np.uint8)
+    tifffile.imwrite(folder / "empty.tif", mask)
+    mask[10:60, 12:62] = 255
+    Image.fromarray(mask).save(folder / "mask.png")
+    words = ("register", folder / "movie.ome.tif", folder / "out.zarr", "--device", "cpu")
+    assert _run(*words, "--region", folder / "empty.tif", "affine") == 1
+    assert "region is empty" in capsys.readouterr().err
+    assert _run(*words, "--landmarks", folder / "keypoints.csv", "pose") == 1
+    assert "take landmarks (affine" in capsys.readouterr().err
+    assert not (folder / "out.zarr").exists()
+    assert _run(*words, "--region", folder / "mask.png", "--landmarks", folder / "keypoints.csv", "affine") == 0
+    stack = io.read(folder / "movie.ome.tif")
+    expected = dr.register(stack, "affine", device="cpu", region=mask, landmarks=movie.keypoints)
+    found = read_registration(folder / "out.zarr")
+    np.testing.assert_allclose(found.transforms[3].matrix(), expected.transforms[3].matrix(), atol=1e-3)
