@@ -10,6 +10,7 @@ The front door. Nothing heavy is imported until it is used::
 """
 
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
@@ -126,6 +127,7 @@ def register(  # noqa: PLR0913 - everything after method is a keyword
     steps = recipe.run(stack, device=device, models=models, start=start, region=region, landmarks=landmarks)
     result: Result = pipeline.finish(steps)
     assert result.registration is not None
+    _warn(result.registration)
     return result.registration
 
 
@@ -208,7 +210,16 @@ def run(  # noqa: PLR0913 - everything after recipe is a keyword
     help_given = {"start": start, "region": region, "landmarks": landmarks}
     steps = pipeline.load_recipe(recipe).run(stack, device=device, models=models, keypoints=keypoints, **help_given)
     result: Result = pipeline.finish(steps)
+    _warn(result.registration)
     return result
+
+
+def _warn(registration: "Registration | None") -> None:
+    """Say which frames failed: nobody looks at all frames of a long movie."""
+    reasons = {} if registration is None else registration.reasons
+    if reasons:
+        told = "; ".join(f"frame {frame}: {reason}" for frame, reason in reasons.items())
+        warnings.warn(f"Look at these frames, their alignment may have failed. {told}.", stacklevel=3)
 
 
 def warp(stack: "Stack", registration: "Registration", **options: Any) -> "Stack":

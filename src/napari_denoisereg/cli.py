@@ -318,9 +318,8 @@ def _execute(recipe: pipeline.Pipeline, command: RecipeTask, console: Teller) ->
     if command.save_models is not None:
         _save(result.models, command.save_models, console)
     with_bar(results.write_result(result, command.target, overwrite=command.overwrite), console)
-    if result.registration is not None and result.registration.flagged:
-        frames = ", ".join(str(frame) for frame in result.registration.flagged)
-        console.print(Text(f"Look at frames {frames}:", "bold yellow"), "they fit the first frame worse than the others.")
+    for frame, reason in ({} if result.registration is None else result.registration.reasons).items():
+        console.print(Text(f"Look at frame {frame}:", "bold yellow"), f"{reason}.", highlight=False, soft_wrap=True)
     if result.report is not None:
         console.print(Report(result.report, title=recipe.name).text(), highlight=False, soft_wrap=True)
     console.wrote(command.target)

@@ -181,6 +181,7 @@ class Pipeline(Method, family="recipe"):
 
         # A network that denoises, too, comes first: the other registrars look at what it denoised.
         joint = [registrar for registrar in self.registrars if registrar.is_denoiser]
+        trained = tuple[Model, ...]()
         if joint:
             score = judge(joint[0], one, None)
             mine = [model for model in registering if model.method.kind in {each.kind for each in joint}]
@@ -190,7 +191,7 @@ class Pipeline(Method, family="recipe"):
         if joint and self.denoise is None and self.keep_denoised:
             denoised = yield from portion(self._jointly(stack, registering, where), 0.75, 0.85, "denoising")
             middle = 0.85
-        steps_to_go = register(denoised.channel(self.channel), self.registrars, models=registering)
+        steps_to_go = register(denoised.channel(self.channel), self.registrars, models=registering, learnt=trained)
         registration, learnt = yield from portion(steps_to_go, middle, 1.0)
         return self._result(stack, denoised, registration, (*used, *learnt), keypoints)
 
@@ -202,10 +203,11 @@ class Pipeline(Method, family="recipe"):
         assert denoiser is not None
         denoising = [model for model in models if isinstance(model.method, Denoiser)]
         known = [model for model in models if isinstance(model.method, Registrar)]
+        learnt = tuple[Model, ...]()
         used, seen, shares = tuple[Model, ...](), stack.channel(self.channel), np.linspace(0.03, 1, 2 * self.turns + 1)
 
         for turn in range(self.turns):
-            registering = register(seen, self.registrars, models=known)
+            registering = register(seen, self.registrars, models=known, learnt=learnt)
             registration, learnt = yield from portion(registering, shares[2 * turn], shares[2 * turn + 1])
             known, motion = [*learnt], registration.transforms
             work = denoise_stack(stack, denoiser, models=denoising, device=device, motion=motion)
@@ -262,7 +264,9 @@ class Pipeline(Method, family="recipe"):
             model.expect(type(user), stack.grid.ndim)
         one = stack.channel(self.channel)
         yield from portion(inspect(stack), 0.0, 0.03)
-        for difference in [told for model in models for told in differences(model, one)]:
+        # Other registrars look at frames that were denoised and aligned first: they are compared with those.
+        first = [model for model in models if not isinstance(model.method, Registrar) or model.method.is_denoiser]
+        for difference in [told for model in first for told in differences(model, one)]:
             warnings.warn(f"{difference} Check the result, or fine-tune the model on this data.", stacklevel=2)
 
     def _landmarks(self, landmarks: Keypoints, stack: Stack) -> Landmarks:
@@ -293,6 +297,9 @@ class Pipeline(Method, family="recipe"):
             judges = ", ".join(map(str, validation_frames(keypoints)))
             note = f"Keypoints of frames {judges} chose the trained model; judge by others."
             error = replace(error, notes=(*error.notes, note))
+        if error is not None and registration.reasons:
+            doubts = [f"Frame {frame} may not be aligned: {reason}." for frame, reason in registration.reasons.items()]
+            error = replace(error, notes=(*error.notes, *doubts))
         return Result(self, clean, registration, registration.warp(stack), models, error)
 
 

@@ -6,6 +6,7 @@ one.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -74,8 +75,18 @@ def write_result(result: Result, path: str | Path, *, overwrite: bool = False) -
             steps = ome_zarr.write_into(image, part / name)
             yield from portion(steps, number / len(present), (number + 1) / len(present))
         if result.registration is not None:
+            group.attrs["quality"] = _told(result.registration)
             transforms_zarr.write(result.registration.transforms, part / TRANSFORMS, result.registration.grid)
     return target
+
+
+def _told(registration: Registration) -> dict[str, Any]:
+    """Figures per frame and the frames that may have failed, JSON-ready: not a number becomes null."""
+    figures = {
+        name: [float(value) if np.isfinite(value) else None for value in values]
+        for name, values in registration.quality.items()
+    }
+    return {**figures, "reasons": {str(frame): reason for frame, reason in registration.reasons.items()}}
 
 
 def read_registration(path: str | Path, *, grid: Grid | None = None) -> Registration:

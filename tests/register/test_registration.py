@@ -13,7 +13,7 @@ from napari_denoisereg.model import Model
 from napari_denoisereg.register import Registration
 from napari_denoisereg.register.affine import AffineDescent
 from napari_denoisereg.register.registration import back_to
-from napari_denoisereg.register.stacks import flag, register_stack, train
+from napari_denoisereg.register.stacks import register_stack, train
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import finish
 
@@ -109,13 +109,6 @@ def test_values_are_rounded_and_clipped(dtype: str) -> None:
     assert found[1:5].tolist() == [low, 0, 1, 2]
     assert found[5] >= limits.max - 2048
     assert found.dtype == dtype
-
-
-def test_frames_that_got_worse_or_are_lost_are_flagged() -> None:
-    before = np.array([1.0, 0.7, 0.6, 0.8, 0.5, 0.5])
-    after = np.array([1.0, 0.95, 0.94, 0.7, 0.2, 0.96])
-    assert flag(before, after) == (3, 4)
-    assert flag(before, np.full(6, 0.99)) == ()
 
 
 def test_registering_names_every_setting_and_the_quality(nucleus: Callable) -> None:

@@ -36,11 +36,13 @@ class Registration:
         Of the frames.
     quality : mapping of str to ndarray
         Per frame, ``(T,)``: ``"before"`` and ``"after"``, correlation with the fixed frame (serial sections: with the section
-        before) over their overlap.
+        before) over their overlap, and what else `register.quality.measure` finds.
     flagged : tuple of int
         Frames that look lost or got worse.
     history : tuple of mapping
         How it was made, JSON-ready.
+    reasons : mapping of int to str
+        Why frames are flagged, in plain words.
     """
 
     transforms: PerFrame
@@ -48,6 +50,7 @@ class Registration:
     quality: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     flagged: tuple[int, ...] = ()
     history: tuple[Mapping[str, Any], ...] = ()
+    reasons: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.transforms.ndim != self.grid.ndim:
@@ -112,7 +115,9 @@ class Registration:
             found.append(transform.inverse())
             if pace.is_due(last=number == len(self.transforms)):
                 yield Progress(number, len(self.transforms), "inverting")
-        return replace(self, transforms=PerFrame(found), quality={}, flagged=(), history=(*self.history, {"inverse": True}))
+        return replace(
+            self, transforms=PerFrame(found), quality={}, flagged=(), reasons={}, history=(*self.history, {"inverse": True})
+        )
 
     def then(self, other: "Registration") -> "Registration":
         """First this, then the other, on points: images are warped by the other first.
@@ -138,7 +143,9 @@ class Registration:
                 f"{len(other.transforms)} in {other.grid.ndim}D."
             )
         history = (*self.history, {"then": list(other.history)})
-        return replace(self, transforms=self.transforms.then(other.transforms), quality={}, flagged=(), history=history)
+        return replace(
+            self, transforms=self.transforms.then(other.transforms), quality={}, flagged=(), reasons={}, history=history
+        )
 
     def seen_from(self, place: Affine) -> "Registration":
         """The same transforms for coordinates of another place: what is at ``x`` there is at ``place(x)`` here.

@@ -1,23 +1,28 @@
 """Register a whole stack: one registrar after the other, each starting from what the last one found."""
 
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_denoisereg.appearance import differences
 from napari_denoisereg.geometry import Grid, Identity, PerFrame
 from napari_denoisereg.geometry.landmarks import fit
 from napari_denoisereg.model import Model
 from napari_denoisereg.register.anchors import Landmarks, check_landmarks
+from napari_denoisereg.register.quality import Doubts, measure
+from napari_denoisereg.register.quality import judge as judge_frames
 from napari_denoisereg.register.region import Region
 from napari_denoisereg.register.registrar import Registrar, Score
 from napari_denoisereg.register.registration import Registration
-from napari_denoisereg.register.series import Combined, Series, Task, similarity_to_first, similarity_to_previous
+from napari_denoisereg.register.retry import retry
+from napari_denoisereg.register.series import Combined, Series, Task
 from napari_denoisereg.stack import Stack
-from napari_denoisereg.steps import Steps, portion
+from napari_denoisereg.steps import Progress, Steps, portion
 
 Judge = Callable[[Registrar, Stack, PerFrame | None], Score | None]
 
@@ -126,6 +131,7 @@ def train_and_register(  # noqa: PLR0913 - everything after registrars is a keyw
     judge: Judge | None = None,
     region: Region | None = None,
     landmarks: Landmarks | None = None,
+    learnt: Sequence[Model] = (),
 ) -> Steps[tuple[Registration, tuple[Model, ...]]]:
     """Register a stack to its first frame; each registrar that needs a model is trained on what those before it aligned.
 
@@ -134,11 +140,13 @@ def train_and_register(  # noqa: PLR0913 - everything after registrars is a keyw
     stack, registrars, series, device, noisy, start, region
         See `register_stack`.
     models : sequence of Model
-        Those there are already.
+        Those there are already. The user is told when one of them was trained on other kinds of frames.
     judge : callable, optional
         From a registrar, the frames it looks at and what is known of their motion to its `Score`, or None.
     landmarks : Landmarks, optional
         Places that were marked, a part of what is minimised.
+    learnt : sequence of Model
+        Those of ``models`` that were just trained on this stack, about which nobody needs to be told anything.
 
     Returns
     -------
@@ -152,7 +160,7 @@ def train_and_register(  # noqa: PLR0913 - everything after registrars is a keyw
     """
     if landmarks is not None:
         check_landmarks(registrars)
-    way = _Way(series or Combined(), torch.device(device), tuple(models), judge, landmarks)
+    way = _Way(series or Combined(), torch.device(device), tuple(models), judge, landmarks, tuple(learnt))
     seen, others = _confined(stack, region), None if noisy is None else _confined(noisy, region)
     is_followed = region is not None and region.is_followed
     first = _find_from(seen, others, registrars, way, start)
@@ -163,30 +171,63 @@ def train_and_register(  # noqa: PLR0913 - everything after registrars is a keyw
         near = Registration(found, stack.grid)
         seen = _confined(near.warp(stack, outside="edge"), region)
         others = None if noisy is None else _confined(near.warp(noisy, outside="edge"), region)
-        way = replace(way, models=(*used, *models), landmarks=landmarks and landmarks.before(found))
+        way = replace(way, models=(*used, *models), learnt=(*used, *learnt), landmarks=landmarks and landmarks.before(found))
         rest, used = yield from portion(_find(seen, others, registrars, way, None), 0.5, 0.95, "in the region")
         found = rest.then(found)
-    before, after = yield from portion(_likeness(stack, found, region, way.device), 0.95, 1.0)
+    figures = yield from portion(_measured(stack, found, region, way.device), 0.95, 0.97)
+    gains: Mapping[int, str] = {}
+    doubts = _doubts(figures, stack)
+    if doubts.lost and stack.frame_axis != "z" and landmarks is None and not is_followed:
+        found, gains = yield from portion(_retried(seen, others, registrars, used, found, doubts, way), 0.97, 0.99)
+        if gains:
+            figures = yield from portion(_measured(stack, found, region, way.device), 0.99, 1.0)
+            doubts = _doubts(figures, stack)
+    yield Progress(1, 1, "checking frames")
     step = {"register": [registrar.to_dict() for registrar in registrars], "series": way.series.to_dict()}
-    quality = {"before": before, "after": after}
-    return Registration(found, stack.grid, quality, flag(before, after), (*stack.history, step)), used
+    if gains:
+        step["retried"] = {str(frame): gain for frame, gain in gains.items()}
+    reasons = doubts.reasons
+    return Registration(found, stack.grid, figures, tuple(reasons), (*stack.history, step), reasons), used
 
 
 def _confined(stack: Stack, region: Region | None) -> Stack:
     return stack if region is None else region.confine(stack)
 
 
-def _likeness(
+def _measured(
     stack: Stack, found: PerFrame, region: Region | None, device: torch.device
-) -> Steps[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """How alike frames are before and after, in the region."""
-    measure = similarity_to_previous if stack.frame_axis == "z" else similarity_to_first
-    identity, seen = PerFrame([Identity(stack.grid.ndim)] * stack.n_frames), _confined(stack, region)
-    before = (yield from portion(measure(seen, identity, device), 0.0, 0.5)).numpy()
-    if region is not None and region.is_followed:
-        seen, found = _confined(Registration(found, stack.grid).warp(stack, outside="edge"), region), identity
-    after = (yield from portion(measure(seen, found, device), 0.5, 1.0)).numpy()
-    return before, after
+) -> Steps[dict[str, NDArray[np.float64]]]:
+    """Figures per frame, in the region."""
+    seen = _confined(stack, region)
+    if region is None or not region.is_followed:
+        return (yield from measure(seen, found, device))
+    still = PerFrame([Identity(stack.grid.ndim)] * stack.n_frames)
+    before = (yield from portion(measure(seen, still, device), 0.0, 0.5))["before"]
+    seen = _confined(Registration(found, stack.grid).warp(stack, outside="edge"), region)
+    after = yield from portion(measure(seen, still, device, motion=found), 0.5, 1.0)
+    return {**after, "before": before}
+
+
+def _doubts(figures: Mapping[str, NDArray[np.float64]], stack: Stack) -> Doubts:
+    other = "section before" if stack.frame_axis == "z" else "first frame"
+    return judge_frames(figures, other=other, side=max(stack.grid.extent), unit=stack.grid.units[-1])
+
+
+def _retried(  # noqa: PLR0913 - what the whole registration knows
+    stack: Stack,
+    noisy: Stack | None,
+    registrars: Sequence[Registrar],
+    models: Sequence[Model],
+    found: PerFrame,
+    doubts: Doubts,
+    way: "_Way",
+) -> Steps[tuple[PerFrame, Mapping[int, str]]]:
+    """Register frames that look lost anew; those in which nothing is to be seen are left."""
+    last = registrars[-1] if registrars else None
+    model = next((model for model in models if type(model.method) is type(last)), None)
+    frames = noisy if noisy is not None and last is not None and last.wants_raw else stack
+    lost = sorted({*doubts.lost} - {*doubts.blank})
+    return (yield from retry(frames, found, lost, last, model=model, device=way.device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,6 +239,7 @@ class _Way:
     models: tuple[Model, ...]
     judge: Judge | None
     landmarks: Landmarks | None
+    learnt: tuple[Model, ...] = ()
 
     def model(self, registrar: Registrar) -> Model | None:
         return next((model for model in self.models if type(model.method) is type(registrar)), None)
@@ -230,6 +272,10 @@ def _find(
                 middle = 0.3 * begin + 0.7 * end
                 model = yield from portion(_trained(registrar, frames, way, found), begin, middle, f"training {registrar.kind}")
                 begin = middle
+            elif model not in way.learnt:
+                # What it will look at: a model of denoised, aligned frames has never seen the raw ones.
+                for difference in differences(model, _aligned(frames, found)):
+                    warnings.warn(f"{difference} Check the result, or fine-tune the model on this data.", stacklevel=2)
             model.expect(type(registrar), stack.grid.ndim)
             used.append(model)
         # As many pairs at once as a few large frames have voxels: memory follows this, not the stack.
@@ -242,8 +288,11 @@ def _find(
 def _trained(registrar: Registrar, frames: Stack, way: _Way, found: PerFrame | None) -> Steps[Model]:
     """Train a registrar on frames as those before it aligned them."""
     score = None if way.judge is None else way.judge(registrar, frames, found)
-    aligned = frames if found is None else Registration(found, frames.grid).warp(frames, outside="edge")
-    return registrar.fit([aligned], device=way.device, score=score)
+    return registrar.fit([_aligned(frames, found)], device=way.device, score=score)
+
+
+def _aligned(frames: Stack, found: PerFrame | None) -> Stack:
+    return frames if found is None else Registration(found, frames.grid).warp(frames, outside="edge")
 
 
 def _parted(start: PerFrame | None, grid: Grid) -> tuple[PerFrame | None, Registration | None]:
@@ -254,23 +303,3 @@ def _parted(start: PerFrame | None, grid: Grid) -> tuple[PerFrame | None, Regist
     matrices = [fit(points.T, transform(points).T, tolerance=math.inf).transform for transform in start]
     bends = [matrix.inverse().then(transform) for matrix, transform in zip(matrices, start, strict=True)]
     return PerFrame(matrices), Registration(PerFrame(bends), grid)
-
-
-def flag(before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[int, ...]:
-    """Frames that got worse, or that fit far less well than the others.
-
-    Parameters
-    ----------
-    before, after : ndarray
-        Correlation with the first frame (sections: with the one before), ``(T,)``.
-
-    Returns
-    -------
-    tuple of int
-        Frame numbers.
-    """
-    usual = float(np.median(after[1:]))
-    spread = 1.4826 * float(np.median(np.abs(after[1:] - usual)))
-    lost = after < min(usual - 6 * spread, usual - 0.2 * abs(usual))
-    worse = after < before - 0.02
-    return tuple(int(frame) for frame in np.flatnonzero(lost | worse) if frame > 0)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +34,8 @@ class FrameFigures:
         Frames to look at.
     first : int
         First frame that counts: the fixed frame is always perfect.
+    reasons : mapping of int to str
+        Why frames are flagged, in plain words.
     """
 
     label: str
@@ -42,6 +44,7 @@ class FrameFigures:
     higher_is_better: bool
     flagged: tuple[int, ...] = ()
     first: int = 1
+    reasons: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def gain(self) -> Floats:
@@ -58,6 +61,13 @@ class FrameFigures:
         said = f"{self.label}: {before[known].mean():.3g} before, {after[known].mean():.3g} after (mean). "
         said += f"Better in {better} of {int(known.sum())} frames. "
         return said + (f"Look at {named(self.flagged)}." if self.flagged else "No frame stands out.")
+
+    def reason(self, frame: int) -> str:
+        """Why a frame is flagged, a sentence; empty where it is not."""
+        if frame not in self.flagged:
+            return ""
+        why = self.reasons.get(frame, "it became worse, or fits far less well than the others")
+        return f"Look at frame {frame}: {why}."
 
 
 def named(frames: tuple[int, ...], most: int = 8) -> str:
@@ -92,8 +102,8 @@ def measures(results: Results) -> dict[str, Callable[[], Steps[FrameFigures]]]:
 def _likeness(results: Results) -> Steps[FrameFigures]:
     """Correlation with the first frame (sections: the one before); the registration knows it where it was made here."""
     from napari_denoisereg.geometry import Identity, PerFrame
+    from napari_denoisereg.register.quality import judge
     from napari_denoisereg.register.series import similarity_to_first, similarity_to_previous
-    from napari_denoisereg.register.stacks import flag
     from napari_denoisereg.steps import Progress, portion
 
     is_sections = results.noisy.frame_axis == "z"
@@ -102,7 +112,7 @@ def _likeness(results: Results) -> Steps[FrameFigures]:
     if registration is not None and {"before", "after"} <= set(registration.quality):
         yield Progress(1, 1)
         before, after = (np.asarray(registration.quality[key], float) for key in ("before", "after"))
-        return FrameFigures(label, before, after, True, tuple(registration.flagged))
+        return FrameFigures(label, before, after, True, tuple(registration.flagged), reasons=registration.reasons)
     measure = similarity_to_previous if is_sections else similarity_to_first
     noisy, still = results.noisy.channel(0), PerFrame([Identity(results.noisy.grid.ndim)] * results.noisy.n_frames)
     before = (yield from portion(measure(noisy, still), 0.0, 0.5)).numpy()
@@ -111,7 +121,8 @@ def _likeness(results: Results) -> Steps[FrameFigures]:
     else:
         assert results.aligned is not None
         after = (yield from portion(measure(results.aligned.channel(0), still), 0.5, 1.0)).numpy()
-    return FrameFigures(label, before, after, True, flag(before, after) if len(before) > 1 else ())
+    reasons = judge({"before": before, "after": after}, other="section before" if is_sections else "first frame").reasons
+    return FrameFigures(label, before, after, True, tuple(reasons), reasons=reasons)
 
 
 def _keypoint_error(results: Results) -> Steps[FrameFigures]:

@@ -56,7 +56,7 @@ class FigureTable(QAbstractTableModel):
         if role == Role.TextAlignmentRole:
             return Qt.AlignmentFlag.AlignCenter if index.column() == 4 else Qt.AlignmentFlag.AlignRight
         if role == Role.ToolTipRole and index.column() == 4 and value:
-            return "Look at this frame: it became worse, or fits far less well than the others."
+            return self._figures.reason(index.row())
         return self._text(index.column(), value) if role == Role.DisplayRole else None
 
     def _value(self, frame: int, column: int) -> float:

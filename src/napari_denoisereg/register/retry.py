@@ -1,0 +1,122 @@
+"""Retry: frames that look lost are registered again from other starts, and the new transform is kept only where it is better.
+
+Starts are the frame before, the next frame that is in order, no motion at all, and an exhaustive search of turn and shift. The
+best of them, after an affine refinement, is where the recipe's last registrar begins anew. Frames that nothing can help, say
+of another place, would cost as much as those that can be saved: after some of them in a row the rest are left as they are.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from napari_denoisereg.geometry import Affine, Grid, Identity, PerFrame, Transform
+from napari_denoisereg.geometry.landmarks import fit
+from napari_denoisereg.model import Model
+from napari_denoisereg.register.descent import as_transforms, as_weights, descend, pyramid
+from napari_denoisereg.register.pose import Pose
+from napari_denoisereg.register.quality import LARGEST_STRETCH, Eye
+from napari_denoisereg.register.registrar import Registrar
+from napari_denoisereg.stack import Stack
+from napari_denoisereg.steps import Progress, Steps
+
+LEAST_GAIN = 0.02
+PATIENCE = 3
+"""Frames in a row that no start helped, after which the rest are left."""
+SEARCH = {2: Pose(), 3: Pose(directions="all", side=24)}
+"""In space turns are many: they are searched in smaller images."""
+
+
+def retry(
+    stack: Stack,
+    found: PerFrame,
+    lost: Sequence[int],
+    registrar: Registrar | None,
+    *,
+    model: Model | None = None,
+    device: torch.device | str = "cpu",
+) -> Steps[tuple[PerFrame, Mapping[int, str]]]:
+    """Register frames anew that look lost.
+
+    Parameters
+    ----------
+    stack : Stack
+        A movie, without channel axis: the frames the registrar looks at.
+    found : PerFrame
+        What was found, frame 0 to frame t.
+    lost : sequence of int
+        The frames, in order.
+    registrar : Registrar, optional
+        Goes on from an affine transform; None where that is enough.
+    model : Model, optional
+        The registrar's, where it is trained.
+    device : torch.device or str
+        Where to compute.
+
+    Returns
+    -------
+    Steps of (PerFrame, mapping of int to str)
+        The transforms, and for each frame that has another one now what was gained, in words.
+    """
+    eye, transforms, gains, failures = Eye(stack, device), list(found), dict[int, str](), 0
+    first = stack.tensor([0], device)
+    reference = eye.warped(eye.image(0), transforms[0])
+    for number, frame in enumerate(lost):
+        if failures == PATIENCE:
+            break
+        yield Progress(number, len(lost), f"retrying frame {frame}")
+        image, moving = eye.image(frame), stack.tensor([frame], device)
+
+        def likeness(transform: Transform, image: torch.Tensor = image) -> float:
+            alike, share = eye.compare(reference, eye.warped(image, transform))
+            return alike * share**0.25 if alike > 0 else alike  # a small overlap is less telling
+
+        before = likeness(transforms[frame])
+        best = max((yield from _started(first, moving, stack.grid, _starts(transforms, frame, lost, stack.grid))), key=likeness)
+        if registrar is not None and likeness(best) > before:
+            finer = (yield from registrar.align(first, moving, stack.grid, start=[best], model=model))[0]
+            best = max(best, finer, key=likeness)
+        after = likeness(best)
+        failures = 0 if after > before + LEAST_GAIN else failures + 1
+        if not failures:
+            transforms[frame] = best
+            gains[frame] = f"found from another start: likeness {before:.2f} before, {after:.2f} now"
+    yield Progress(1, 1, "retrying lost frames")
+    return PerFrame(transforms), gains
+
+
+def _starts(transforms: Sequence[Transform], frame: int, lost: Sequence[int], grid: Grid) -> list[Transform]:
+    """Where to begin: as the frame before, as the next one that is in order, at rest."""
+    later = next((each for each in range(frame + 1, len(transforms)) if each not in lost), None)
+    neighbours = [transforms[frame - 1], *([] if later is None else [transforms[later]])]
+    return [*(straight(each, grid) for each in neighbours), Identity(grid.ndim)]
+
+
+def _started(fixed: torch.Tensor, moving: torch.Tensor, grid: Grid, starts: Sequence[Transform]) -> Steps[list[Transform]]:
+    """Affine transforms, refined from every start and from the best pose that a search finds."""
+    pose = yield from SEARCH[grid.ndim].align(fixed, moving, grid)
+    levels = [level.repeat(len(starts) + 1) for level in pyramid(fixed, moving, grid, coarsest=32, finest=2, blur=1.0)]
+    refined = descend(levels, as_weights([*starts, *pose]), "affine")[0]
+    # What has nothing in common is alike once it is blown up until nothing is left to see: no specimen does that.
+    size = torch.linalg.det(refined[:, :, :-1])
+    return [*pose, *as_transforms(refined[(size > 1 / LARGEST_STRETCH) & (size < LARGEST_STRETCH)])]
+
+
+def straight(transform: Transform, grid: Grid) -> Transform:
+    """The affine transform that is nearest to one that may bend.
+
+    Parameters
+    ----------
+    transform : Transform
+        Any.
+    grid : Grid
+        Where it matters.
+
+    Returns
+    -------
+    Transform
+        Affine.
+    """
+    if transform.is_affine:
+        return Affine(transform.matrix()[:-1])
+    points = grid.coarser([max(1.0, size / 8) for size in grid.shape]).points(wide=True).flatten(1)
+    return fit(points.T, transform(points).T, tolerance=float("inf")).transform
