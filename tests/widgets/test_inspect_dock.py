@@ -376,6 +376,27 @@ def test_deformation_in_four_pictures(ready: Any, qtbot: Any) -> None:
     assert state(viewer) == before
 
 
+def test_flow_of_the_denoised_movie_leads_to_the_next_frame(ready: Any, qtbot: Any) -> None:
+    viewer, dock = ready()
+    before = state(viewer)
+    view = toggle(qtbot, dock, "Deformation")
+    press(qtbot, view, "Flow to the next frame")
+    settle(qtbot, dock)
+    layer = viewer.layers["[optical flow]"]
+    assert isinstance(layer, Vectors)
+    assert set(layer.data[:, 0, 0]) == {0}
+    np.testing.assert_allclose(np.median(layer.data[:, 1], axis=0), [0, 1, 2], atol=0.3)
+    viewer.dims.set_current_step(0, T - 1)
+    settle(qtbot, dock)
+    assert len(viewer.layers["[optical flow]"].data) == 0
+    press(qtbot, view, "Flow to the next frame")
+    settle(qtbot, dock)
+    assert "[optical flow]" not in names(viewer)
+    toggle(qtbot, dock, "Deformation")
+    viewer.dims.set_current_step(0, 0)
+    assert state(viewer) == before
+
+
 def test_folds_are_said_and_red(open_dock: Any, qtbot: Any) -> None:
     source = movie()
     layers = results_for(source, "tyx")

@@ -132,14 +132,33 @@ def flow_of(stack: Stack) -> Steps[PerFrame]:
     Steps of PerFrame
         Displacements in world units; the last frame has none after it and an Identity.
     """
-    pace, grid, found = Pace(), stack.grid, list[Transform]()
-    spacing = torch.tensor(grid.spacing).reshape(-1, *(1,) * grid.ndim)
+    pace, found = Pace(), list[Transform]()
     for frame in range(stack.n_frames - 1):
-        fixed, moving = stack.tensor([frame, frame + 1])
-        found.append(Displacement(optical_flow(fixed, moving) * spacing, grid))
+        found.append(flow_to_next(stack, frame))
         if pace.is_due(last=frame == stack.n_frames - 2):
             yield Progress(frame + 1, stack.n_frames - 1, "optical flow")
-    return PerFrame([*found, Identity(grid.ndim)])
+    return PerFrame([*found, Identity(stack.grid.ndim)])
+
+
+def flow_to_next(stack: Stack, frame: int) -> Transform:
+    """Optical flow from a frame to the next one, see `flow_of`.
+
+    Parameters
+    ----------
+    stack : Stack
+        Without channel axis.
+    frame : int
+        Which; not the last.
+
+    Returns
+    -------
+    Transform
+        Displacement in world units.
+    """
+    grid = stack.grid
+    fixed, moving = stack.tensor([frame, frame + 1])
+    spacing = torch.tensor(grid.spacing).reshape(-1, *(1,) * grid.ndim)
+    return Displacement(optical_flow(fixed, moving) * spacing, grid)
 
 
 def _make_room(kept: dict, size: int) -> None:  # type: ignore[type-arg]

@@ -17,6 +17,7 @@ from napari_denoisereg.widgets.source_form import row_label
 
 NEEDS = "This needs a registration: run Denoise and register with Register switched on, or choose its displacement above."
 ON_IMAGES = 0.75  # opacity: the specimen is seen through
+FLOW = "[optical flow]"
 RED = (0.84, 0.0, 0.0, 1.0)
 
 
@@ -83,6 +84,8 @@ class DeformationView(View):
         self._size.setToolTip("How far each place moved, in colours.")
         self._stretch = QCheckBox("Stretch and folds")
         self._stretch.setToolTip("Jacobian determinant: 1 is unchanged, 2 is twice the area or volume; red folds over itself.")
+        self._flow = QCheckBox("Flow to the next frame")
+        self._flow.setToolTip("Optical flow of the denoised movie: from where a place is in this frame to the next one.")
         self._arrows.setChecked(True)
         self._enlarge = QDoubleSpinBox()
         self._enlarge.setRange(1.0, 100.0)
@@ -93,11 +96,11 @@ class DeformationView(View):
         self._size_bar = ColourBar(AVAILABLE_COLORMAPS["viridis"])
         self._stretch_bar = ColourBar(stretch_colours())
         self._stretch_bar.set_ends("0 (folds red)", "2")
-        for widget in (self._arrows, self._lines, self._size, self._size_bar, self._stretch, self._stretch_bar):
+        for widget in (self._arrows, self._lines, self._size, self._size_bar, self._stretch, self._stretch_bar, self._flow):
             self._rows.addRow(widget)
         self._rows.addRow(row_label("Enlarge"), self._enlarge)
         self._rows.addRow(self._words)
-        for box in (self._arrows, self._lines, self._size, self._stretch):
+        for box in (self._arrows, self._lines, self._size, self._stretch, self._flow):
             box.toggled.connect(self._on_changed)
         self._enlarge.valueChanged.connect(self._on_changed)
 
@@ -108,6 +111,7 @@ class DeformationView(View):
     def begin(self) -> None:
         """Show the frame in view."""
         self._top = 0.0
+        self._flow.setEnabled(self._results is not None and self._results.denoised is not None)
         self._on_changed()
 
     def follow(self) -> None:
@@ -115,11 +119,13 @@ class DeformationView(View):
         if self._results is None or self._results.registration is None:
             return
         registration, position, unit = self._results.registration, self._position, self._results.unit
+        denoised = self._results.denoised
         wanted = Wanted(
             arrows=self._arrows.isChecked(),
             lines=self._lines.isChecked(),
             size=self._size.isChecked(),
             stretch=self._stretch.isChecked(),
+            flow_of=denoised.channel(position.channel) if denoised is not None and self._flow.isChecked() else None,
             enlarge=float(self._enlarge.value()),
         )
         self._background.ask(lambda: fields_of(registration, position, wanted, unit), self._draw)
@@ -149,6 +155,13 @@ class DeformationView(View):
             width = max(results.noisy.grid.shape[-2:]) / 250
             look = {"name": "Displacement arrows", "edge_color": "#e69f00", "edge_width": width, "vector_style": "arrow"}
             self._stage.show_vectors("arrows", data, results, **look)
+        if fields.flow is None:
+            self._stage.drop("flow")
+        else:
+            data = self._placed(fields.flow, fields, results)
+            width = max(results.noisy.grid.shape[-2:]) / 250
+            look = {"name": FLOW, "edge_color": "#cc79a7", "edge_width": width, "vector_style": "arrow"}
+            self._stage.show_vectors("flow", data, results, **look)
         self.say(fields.words)
 
     def _draw_images(self, fields: Fields, results: Results) -> None:

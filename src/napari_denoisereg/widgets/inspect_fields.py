@@ -15,6 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from napari_denoisereg.geometry import Grid, Transform
     from napari_denoisereg.register import Registration
+    from napari_denoisereg.stack import Stack
     from napari_denoisereg.steps import Steps
     from napari_denoisereg.widgets.inspect_results import Position
 
@@ -34,6 +35,8 @@ class Wanted:
     ----------
     arrows, lines, size, stretch : bool
         Which pictures.
+    flow_of : Stack or None
+        A denoised movie without channel axis, whose optical flow to the next frame is wanted as arrows.
     enlarge : float
         By how much arrows and lines exaggerate the displacement.
     """
@@ -42,6 +45,7 @@ class Wanted:
     lines: bool = False
     size: bool = False
     stretch: bool = False
+    flow_of: Stack | None = None
     enlarge: float = 1.0
 
 
@@ -53,7 +57,7 @@ class Fields:
     ----------
     position : Position
         Of which frame and plane.
-    arrows, lines : ndarray or None
+    arrows, lines, flow : ndarray or None
         Starts and ways ``(N, 2, D)``, voxels.
     lengths : ndarray or None
         Of the arrows, true ones ``(N,)``, world units.
@@ -73,6 +77,7 @@ class Fields:
     stretch: Array | None
     steps: tuple[int, ...]
     words: str
+    flow: Array | None = None
 
 
 def fields_of(registration: Registration, position: Position, wanted: Wanted, unit: str) -> Steps[Fields]:
@@ -104,13 +109,14 @@ def fields_of(registration: Registration, position: Position, wanted: Wanted, un
     if wanted.lines:
         lines = _lines(transform, grid, position.plane, wanted.enlarge)
     yield Progress(1, 3, "reading the displacement")
+    flow = None if wanted.flow_of is None else _flow(wanted.flow_of, position, wanted.enlarge)
+    yield Progress(2, 3, "reading the displacement")
     steps = lattice_steps(grid.shape)
     size, stretch, words = _on_lattice(transform, grid, steps, unit)
     yield Progress(3, 3, "reading the displacement")
     words = f"Frame {position.frame}: {words}"
-    return Fields(
-        position, arrows, lengths, lines, size if wanted.size else None, stretch if wanted.stretch else None, steps, words
-    )
+    colours = size if wanted.size else None, stretch if wanted.stretch else None
+    return Fields(position, arrows, lengths, lines, *colours, steps, words, flow)
 
 
 def lattice_steps(shape: tuple[int, ...], most: int = MOST_PLACES) -> tuple[int, ...]:
@@ -165,6 +171,15 @@ def _arrows(transform: Transform, grid: Grid, plane: int | None, enlarge: float)
     known = np.isfinite(ways).all(axis=1)
     lengths = np.linalg.norm(ways[known] * grid.spacing, axis=1)
     return np.stack([starts[known], enlarge * ways[known]], axis=1), lengths
+
+
+def _flow(movie: Stack, position: Position, enlarge: float) -> Array:
+    """Arrows from a frame to where the next one shows the same; none from the last."""
+    from napari_denoisereg.denoise.optical_flow import flow_to_next
+
+    if position.frame + 1 >= movie.n_frames:
+        return np.zeros((0, 2, movie.grid.ndim))
+    return _arrows(flow_to_next(movie, position.frame), movie.grid, position.plane, enlarge)[0]
 
 
 def _lines(transform: Transform, grid: Grid, plane: int | None, enlarge: float) -> Array:
