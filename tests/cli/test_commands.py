@@ -130,7 +130,10 @@ def test_demo_makes_everything_a_person_needs(tmp_path: Path, capsys: pytest.Cap
         (("apply", "movie.ome.tif", "movie.ome.tif", "out.png"), "got out.png"),
         (("run", "movie.ome.tif", "out.zarr", "--save-models", "one.tif/models"), "got the file"),
         (("run", "movie.ome.tif", "out.zarr", "--save-models", "out.zarr/models"), "outside the result"),
-        (("run", "movie.ome.tif", "out.zarr", "--save-models", "kept"), "noise2void-0.safetensors; choose another folder"),
+        (
+            ("run", "movie.ome.tif", "out.zarr", "--recipe", '{"denoise": "noise2void"}', "--save-models", "kept"),
+            "noise2void-0.safetensors; choose another folder",
+        ),
         (("demo", "--folder", "sample", "--recipe", "denoise.json"), "Expected a recipe that registers, got 'clean'"),
         (("run", "no [/x] [denoised].tif", "out.zarr"), "no [/x] [denoised].tif"),
     ],

@@ -118,11 +118,11 @@ class Motions:
         bases, points = self.lattice.bases(px), px.points()
         # Where the first frame's own bending folds there is no way back; there it is left in.
         unbent = torch.nan_to_num(invert(spread(self._splines[0], bases), px))
-        common = compose(Affine(torch.linalg.inv(first)[:-1]).displacement(px), unbent, px)
+        joint = compose(Affine(torch.linalg.inv(first)[:-1]).displacement(px), unbent, px)
         step, world = min(self._grid.spacing), self._in_world(px)
         found = list[Transform]([Identity(self._grid.ndim)])
         for frame in range(1, len(self._affine)):
-            moved = compose(common, spread(self._splines[frame], bases), px)
+            moved = compose(joint, spread(self._splines[frame], bases), px)
             # The affine part follows in full precision; the displacement is what is left, in the first frame's directions.
             bending = Displacement((Affine(first[:-1])(points + moved) - points) * step, world)
             affine = from_voxel_matrix((self._affine[frame] @ torch.linalg.inv(first)).numpy(), self._cubic, self._cubic)

@@ -5,9 +5,7 @@ A layer places its data in the world by ``scale``, then ``shear``, ``rotate``, `
 in a `Look` and given back to the results, which therefore lie exactly on their source whatever its rotation or shear.
 
 Results have as many axes as their source. Where the engine returns less (one channel, one frame) the missing axis comes back
-with length 1 at its place, because napari aligns layers by their last axes.
-
-Nothing here imports the engine before a layer is turned into a stack.
+with length 1 at its place, because napari aligns layers by their last axes. The engine is imported by what needs it only.
 """
 
 from __future__ import annotations
