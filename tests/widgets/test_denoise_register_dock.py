@@ -34,7 +34,7 @@ class Pretend(Pipeline):
     likeness: ClassVar[float] = 0.9
     flagged: ClassVar[tuple[int, ...]] = ()
 
-    def run(self, stack: Any, *, device: str = "auto", models: Any = (), start: Any = None) -> Steps[Result]:
+    def run(self, stack: Any, *, device: str = "auto", models: Any = (), **_: Any) -> Steps[Result]:
         yield from inspect(stack)
         try:
             for number in range(self.batches):
