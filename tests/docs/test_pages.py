@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 import tyro
+from scipy import ndimage
 
 import napari_denoisereg
 from napari_denoisereg import cli
@@ -78,10 +79,13 @@ def test_recipes_of_a_page_load(page: Path) -> None:
 @pytest.mark.parametrize("name", RUN)
 def test_python_of_a_page_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    images = (100 * np.random.default_rng(0).random((8, 48, 48))).astype(np.float32)
+    random = np.random.default_rng(0)
+    texture = ndimage.gaussian_filter(random.normal(size=(64, 64)), 2)
+    images = np.stack([1000 + 4000 * ndimage.shift(texture, (t / 2, -t / 2))[8:56, 8:56] for t in range(8)])
+    images = (images + random.normal(scale=10, size=images.shape)).astype(np.float32)
     for file in ("movie.tif", "sections.tif"):
         tifffile.imwrite(file, images, photometric="minisblack")
-    cells = napari_denoisereg.Stack((images > 50).astype(np.uint8), axes="zyx")
+    cells = napari_denoisereg.Stack((images > 1000).astype(np.uint8), axes="zyx")
     known = {"stack": napari_denoisereg.Stack(images, axes="tyx"), "labels": cells}
     for block in blocks(DOCS / name, "python"):
         text = block.replace('"denoisereg"', '"affine"').replace('"balanced"', '"fast"')  # nothing is trained here

@@ -12,6 +12,9 @@ from napari_denoisereg.register import Registrar, Registration
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.starts import as_landmarks
 
+# These marks say something else than the image, and registration rightly warns of it.
+pytestmark = pytest.mark.filterwarnings("ignore:Look at these frames")
+
 MARKS = np.array([[10, 10], [50, 12], [14, 52], [46, 44], [30, 30]], float)
 MAPS = [np.eye(2), np.array([[1.02, 0.05], [-0.03, 0.97]]), np.array([[0.97, -0.08], [0.06, 1.04]])]
 SHIFTS = [np.zeros(2), np.array([2.0, -3.0]), np.array([-4.0, 5.0])]

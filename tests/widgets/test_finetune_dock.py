@@ -23,7 +23,7 @@ from napari_denoisereg.widgets.finetune_engine import load_workshop
 from napari_denoisereg.widgets.finetune_job import InView, Order, train
 from napari_denoisereg.widgets.layers import METADATA_KEY, stack_from
 
-BRIEF, ENDLESS = 12, 10**9
+BRIEF, ENDLESS = 12, 10**7
 
 
 @pytest.fixture
