@@ -5,8 +5,6 @@ a complete new one.
 """
 
 import json
-import os
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +16,7 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from napari_denoisereg.atomic import replacing
 from napari_denoisereg.method import Method
 
 FORMAT = "napari-denoisereg model 1"
@@ -103,7 +102,6 @@ class Model:
         path : str or Path
             A file; its folder must exist.
         """
-        target = Path(path)
         header = {
             "format": FORMAT,
             "family": self.method.family,
@@ -118,16 +116,8 @@ class Model:
             tensors |= {UNFINISHED + name: value.cpu().clone() for name, value in self.unfinished.tensors.items()}
         if self.thumbnail is not None:
             tensors[THUMBNAIL] = self.thumbnail.contiguous()
-        part = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}.part")
-        try:
-            with part.open("xb") as file:
-                file.write(safetensors.torch.save(tensors, metadata=header))
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(target)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        with replacing(path, overwrite=True) as part:
+            part.write_bytes(safetensors.torch.save(tensors, metadata=header))
 
 
 def load(path: str | Path, families: tuple[type[Method], ...], *, with_weights: bool = True) -> Model:

@@ -13,9 +13,9 @@ import zarr
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from napari_denoisereg.atomic import check_writable, find, replacing
 from napari_denoisereg.geometry import Grid
 from napari_denoisereg.io import ome_zarr, transforms_zarr
-from napari_denoisereg.io.atomic import check_writable, find, replacing
 from napari_denoisereg.io.transforms import read_transforms
 from napari_denoisereg.pipeline import Result
 from napari_denoisereg.register import Registration

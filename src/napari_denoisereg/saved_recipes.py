@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from napari_denoisereg.atomic import replacing
+
 PRESETS = ("fast", "balanced", "best", "sections")  # come with the project
 PAPER_RECIPES = ("deep_denoise_deep_affine", "denoisereg_raw_voxelmorph", "denoisereg_voxelmorph")  # come with it, too
 FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')  # in a file's name, on any system
@@ -107,9 +109,8 @@ def save(recipe: Mapping[str, Any], name: str, *, overwrite: bool = False) -> Pa
     if path.exists() and not overwrite:
         raise FileExistsError(f"There is a recipe {name!r} already; choose another name, or replace it.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part-{os.getpid()}-{path.name}")  # complete or not there
-    part.write_text(json.dumps({**recipe, "name": name}, indent=2) + "\n", encoding="utf-8")
-    part.replace(path)
+    with replacing(path, overwrite=overwrite) as part:
+        part.write_text(json.dumps({**recipe, "name": name}, indent=2) + "\n", encoding="utf-8")
     return path
 
 

@@ -11,7 +11,9 @@ from napari_denoisereg.checks import inspect
 from napari_denoisereg.console import Teller, with_bar
 from napari_denoisereg.device import choose
 from napari_denoisereg.method import Method
+from napari_denoisereg.model import Model
 from napari_denoisereg.model import load as load_model
+from napari_denoisereg.training import gone_on_with, saved_on_the_way
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 MEMBERS = [member for family in pipeline.FAMILIES for member in family.members().values()]
@@ -35,7 +37,11 @@ class TrainTask:
     device: Device = "auto"
     """Where to compute."""
     overwrite: bool = False
-    """Replace an earlier model."""
+    """Replace an earlier model, and forget an interrupted training."""
+    resume: bool = False
+    """Go on with the training that was interrupted, by Ctrl-C, a crash or a time limit."""
+    save_every: float = 20.0
+    """Time after which the state of the training is saved beside the model, s."""
 
     labels: tuple[Path, ...] = ()
     """For encoders that learn from labels: one file for each movie, whole numbers, 0 is background."""
@@ -50,15 +56,40 @@ class TrainTask:
         more = self._labels()
         io.check_writable(self.output, 10_000_000, overwrite=self.overwrite)
         console.will_write(self.output)
-        start = None if self.start is None else load_model(self.start, pipeline.FAMILIES)
+        start = self._start()
         stacks = [io.read(source, axes=self.axes).channel(self.channel) for source in self.sources]
         for stack in stacks:
             if start is not None:
                 start.expect(type(self.method), stack.grid.ndim)
             with_bar(inspect(stack), console)
-        model = with_bar(self.method.fit(stacks, start=start, device=choose(self.device), **more), console)
+        fit = gone_on_with(self.method.fit(stacks, start=start, device=choose(self.device), **more), start)
+        try:
+            model = with_bar(saved_on_the_way(fit, self._unfinished, interval=self.save_every, keep_when_stopped=True), console)
+        except KeyboardInterrupt:
+            if self._unfinished.exists():
+                console.print(f"To go on, give the same command with --resume; {self._unfinished} is kept for that.")
+            raise
         model.save(self.output)
         console.wrote(self.output, f" ({model.provenance['iterations']} iterations)")
+
+    @property
+    def _unfinished(self) -> Path:
+        """Where the state of the training is saved on the way."""
+        return self.output.with_name(f"{self.output.name}.unfinished")
+
+    def _start(self) -> Model | None:
+        left = self._unfinished
+        if self.resume:
+            if self.start is not None:
+                raise ValueError("A training goes on from where it was; leave out either --resume or --start.")
+            if not left.exists():
+                raise FileNotFoundError(f"There is no interrupted training to go on with ({left}); leave --resume out.")
+            return load_model(left, pipeline.FAMILIES)
+        if left.exists() and not self.overwrite:
+            raise FileExistsError(
+                f"{left} is what an interrupted training left: go on with it (--resume), or begin afresh (--overwrite)."
+            )
+        return None if self.start is None else load_model(self.start, pipeline.FAMILIES)
 
     def _labels(self) -> dict[str, Any]:
         """What only encoders are given; refused for other methods, and asked for where it is missing."""

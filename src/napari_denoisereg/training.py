@@ -297,7 +297,9 @@ def evaluating(network: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def saved_on_the_way(steps: Steps[Model], path: str | Path, *, interval: float = 20.0) -> Steps[Model]:
+def saved_on_the_way(
+    steps: Steps[Model], path: str | Path, *, interval: float = 20.0, keep_when_stopped: bool = False
+) -> Steps[Model]:
     """Save a training now and then, so that it can go on after a crash.
 
     Parameters
@@ -305,9 +307,11 @@ def saved_on_the_way(steps: Steps[Model], path: str | Path, *, interval: float =
     steps : Steps of Model
         What a method's ``fit`` returns.
     path : str or Path
-        File to write; removed at the end, also when the steps are closed. Only a crash leaves it.
+        File to write; removed at the end, and where the training fails. A crash leaves it.
     interval : float
         Time between two savings, s; longer where saving takes more than a twentieth of it.
+    keep_when_stopped : bool
+        Whether an error, Ctrl-C or closing the steps leaves what was saved last, too.
 
     Returns
     -------
@@ -316,6 +320,7 @@ def saved_on_the_way(steps: Steps[Model], path: str | Path, *, interval: float =
     """
     pace, target = Pace(interval), Path(path)
     pace.is_due()  # nothing worth saving at once
+    is_done = False
     try:
         while True:
             progress = next(steps)
@@ -323,7 +328,47 @@ def saved_on_the_way(steps: Steps[Model], path: str | Path, *, interval: float =
                 progress.training.unfinished().save(target)
             yield progress
     except StopIteration as end:
+        is_done = True
         return end.value
     finally:
         steps.close()
-        target.unlink(missing_ok=True)
+        if is_done or not keep_when_stopped:
+            target.unlink(missing_ok=True)
+
+
+def gone_on_with(steps: Steps[Model], start: Model | None) -> Steps[Model]:
+    """Refuse to begin afresh where an interrupted training is to go on.
+
+    Parameters
+    ----------
+    steps : Steps of Model
+        What a method's ``fit`` returns.
+    start : Model, optional
+        What ``fit`` was given; interrupted or not.
+
+    Returns
+    -------
+    Steps of Model
+        What ``steps`` return.
+
+    Raises
+    ------
+    ValueError
+        When ``start`` is an interrupted training of other data, or with other settings.
+    """
+    try:
+        while True:
+            progress = next(steps)
+            training = progress.training
+            if start is not None and start.unfinished is not None and training is not None and not training.is_resumed:
+                data = start.provenance.get("data", ())
+                named = ", ".join(f"{each['name']!r} ({' × '.join(map(str, each['shape']))})" for each in data)
+                raise ValueError(
+                    f"The interrupted training was of {named}: open that with the same axes and settings, and the same other "
+                    "movies if there were some; or choose another start."
+                )
+            yield progress
+    except StopIteration as end:
+        return end.value
+    finally:
+        steps.close()

@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
 
 import napari_denoisereg as dr
 from napari_denoisereg import io
 from napari_denoisereg.cli import main
+from napari_denoisereg.denoise import Denoiser
 from napari_denoisereg.evaluation.synthetic import SyntheticMovie, nuclei_movie
+from napari_denoisereg.model import load as load_model
 from napari_denoisereg.results import read_registration
 from napari_denoisereg.steps import Steps
 
@@ -261,6 +264,44 @@ def test_a_stopped_run_leaves_the_old_result(folder: Path, stop: signal.Signals)
         assert "Stopped; nothing was written." in errors
         assert not list(folder.glob(".part-*"))
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == old
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
+def test_a_stopped_training_goes_on_as_if_nothing_had_been(
+    folder: Path, stop: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ("--patch", 16, "--batch", 1, "--device", "cpu")
+    words = [str(word) for word in ("train", "noise2void", folder / "movie.ome.tif", *settings)]
+    model, left = folder / "nuclei.safetensors", folder / "nuclei.safetensors.unfinished"
+    once = [*words, "--output", str(model), "--save-every", "0"]
+    code = "import sys; from napari_denoisereg.cli import main; sys.exit(main())"
+    process = subprocess.Popen([sys.executable, "-c", code, *once, "--iterations", "100000"], stdout=subprocess.PIPE, text=True)
+    try:
+        while not left.exists():
+            time.sleep(0.01)
+            assert process.poll() is None
+        process.send_signal(stop)
+        said, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == (130 if stop == signal.SIGINT else -stop)
+    assert ("--resume" in said) == (stop == signal.SIGINT)
+    assert not model.exists()
+    enough = load_model(left, (Denoiser,)).unfinished.tensors["losses"].numel() + 5
+    once += ["--iterations", str(enough)]
+    assert _run(*once) == 1
+    assert "--resume" in capsys.readouterr().err
+    assert _run(*words, "--seed", 5, "--output", model, "--resume") == 1
+    assert "same axes and settings" in capsys.readouterr().err
+    assert left.exists()
+    assert _run(*once, "--resume") == 0
+    assert not left.exists()
+    assert _run(*words, "--output", folder / "other.safetensors", "--iterations", enough) == 0
+    found, whole = (load_model(folder / name, (Denoiser,)) for name in ("nuclei.safetensors", "other.safetensors"))
+    assert all(torch.equal(found.weights[name], weight) for name, weight in whole.weights.items())
+    assert _run(*once, "--overwrite", "--resume") == 1
+    assert "no interrupted training" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_region_and_landmarks_on_the_command_line(

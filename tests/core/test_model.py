@@ -10,6 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from napari_denoisereg import atomic
 from napari_denoisereg import model as model_module
 from napari_denoisereg.denoise import Denoiser
 from napari_denoisereg.denoise.gaussian import Gaussian
@@ -78,7 +79,7 @@ def test_a_write_that_fails_leaves_the_old_file(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        owner, name = (model_module.os, "fsync") if call == "os.fsync" else (Path, "replace")
+        owner, name = (atomic.os, "fsync") if call == "os.fsync" else (Path, "replace")
         patch.setattr(owner, name, full)
         with pytest.raises(OSError, match="No space left"):
             Model(Noise2Void(), {"a": torch.zeros(1000)}, 3).save(path)

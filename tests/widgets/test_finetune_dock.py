@@ -204,7 +204,7 @@ def test_an_interrupted_training_does_not_go_on_with_another_movie(
     dock._start.choose(str(path))
     press(qtbot, dock, "Train")
     wait(qtbot, dock)
-    assert "The interrupted training was of 'cells' (6 × 32 × 40): open that movie" in str(told[-1].message)
+    assert "The interrupted training was of 'cells' (6 × 32 × 40): open that with" in str(told[-1].message)
     assert unfinished(library) == [path]
     press(qtbot, dock, "Forget the interrupted training")
     assert unfinished(library) == []

@@ -8,12 +8,12 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from napari_denoisereg.atomic import replacing
 from napari_denoisereg.evaluation.agreement import Agreement
 from napari_denoisereg.evaluation.keypoints import Column, KeypointError, Row
 from napari_denoisereg.evaluation.report_methods import Methods
@@ -120,19 +120,9 @@ class Report:
         form = forms.get(target.suffix.lower())
         if form is None:
             raise ValueError(f"A report must end in one of {tuple(forms)}, got {target.name!r}; rename it.")
-        _write_whole(target, form())
+        with replacing(target, overwrite=True) as part, part.open("x", encoding="utf-8", newline="") as stream:
+            stream.write(form())
         return target
-
-
-def _write_whole(target: Path, text: str) -> None:
-    """Write a text file that is complete whenever it exists."""
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with part.open("x", encoding="utf-8", newline="") as stream:
-            stream.write(text)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _keys(row: Row, grouping: tuple[Column, ...]) -> list[str]:

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from napari_denoisereg.atomic import check_writable, replacing
 from napari_denoisereg.io import ome_zarr, tiff
-from napari_denoisereg.io.atomic import check_writable, replacing
 from napari_denoisereg.io.keypoints import read_keypoints, write_keypoints
 from napari_denoisereg.io.masks import read_mask
 from napari_denoisereg.io.transforms import read_transforms, write_transforms

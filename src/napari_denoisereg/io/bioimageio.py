@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_denoisereg.io.atomic import replacing
+from napari_denoisereg.atomic import replacing
 from napari_denoisereg.io.library import FAMILIES
 from napari_denoisereg.model import Model, load
 from napari_denoisereg.stack import Stack

@@ -26,8 +26,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from napari_denoisereg.atomic import find, replacing
 from napari_denoisereg.evaluation.keypoints import Keypoints
-from napari_denoisereg.io.atomic import find, replacing
 
 FileFormat = Literal["denoisereg", "napari", "bigwarp", "plain"]
 _ALIASES = {

@@ -9,8 +9,8 @@ import zarr
 from numpy.typing import NDArray
 from PIL import Image
 
+from napari_denoisereg.atomic import find
 from napari_denoisereg.io import ome_zarr, tiff
-from napari_denoisereg.io.atomic import find
 
 
 def read_mask(path: str | Path) -> NDArray[Any]:

@@ -14,8 +14,8 @@ import zarr
 import zarr.errors
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from napari_denoisereg.atomic import check_writable, find, replacing
 from napari_denoisereg.io import ngff
-from napari_denoisereg.io.atomic import check_writable, find, replacing
 from napari_denoisereg.io.pieces import Array, Pieces, lazy, n_bytes
 from napari_denoisereg.stack import AXES, Stack
 from napari_denoisereg.steps import Pace, Progress, Steps

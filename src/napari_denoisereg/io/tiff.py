@@ -18,7 +18,7 @@ import dask.array as da
 import numpy as np
 import tifffile
 
-from napari_denoisereg.io.atomic import check_writable, find, replacing
+from napari_denoisereg.atomic import check_writable, find, replacing
 from napari_denoisereg.io.pieces import Array, Pieces, lazy, n_bytes
 from napari_denoisereg.io.tiff_metadata import read_calibration, to_imagej, to_ome
 from napari_denoisereg.io.tiff_structure import check_complete

@@ -16,9 +16,9 @@ the stack it came from.
 from collections.abc import Sequence
 from pathlib import Path
 
+from napari_denoisereg.atomic import check_writable, find, replacing
 from napari_denoisereg.geometry import Grid, PerFrame, Transform
 from napari_denoisereg.io import transforms_csv, transforms_itk, transforms_zarr
-from napari_denoisereg.io.atomic import check_writable, find, replacing
 
 
 def write_transforms(

@@ -123,7 +123,7 @@ def train(order: Order, view: InView, library: Library) -> Steps[Lesson]:
     """
     from napari_denoisereg import device as devices
     from napari_denoisereg.checks import inspect
-    from napari_denoisereg.training import saved_on_the_way
+    from napari_denoisereg.training import gone_on_with, saved_on_the_way
 
     count = len(order.stacks)
     for number, stack in enumerate(order.stacks):
@@ -131,7 +131,7 @@ def train(order: Order, view: InView, library: Library) -> Steps[Lesson]:
     start = None if order.start is None else order.start()
     where = devices.choose(order.device)
     fit = order.method.fit(order.stacks, start=start, device=where, **_judge(order))  # type: ignore[attr-defined]
-    steps = saved_on_the_way(_resumed(fit, start), library.unfinished_path())
+    steps = saved_on_the_way(gone_on_with(fit, start), library.unfinished_path())
     lesson = yield from portion(_watched(steps, order.stacks[0], view), 0.02, 1.0)
     for entry in library.unfinished():
         if start is not None and entry.model.unfinished is not None and _same(entry.model, start):
@@ -142,25 +142,6 @@ def train(order: Order, view: InView, library: Library) -> Steps[Lesson]:
 def _same(one: Model, other: Model) -> bool:
     """Whether both are one interrupted training."""
     return other.unfinished is not None and one.provenance == other.provenance and one.method == other.method
-
-
-def _resumed(steps: Steps[Model], start: Model | None) -> Steps[Model]:
-    """Refuse to begin afresh where the user wants an interrupted training to go on."""
-    try:
-        while True:
-            progress = next(steps)
-            if start is not None and start.unfinished is not None and not progress.training.is_resumed:
-                data = start.provenance.get("data", ())
-                named = ", ".join(f"{each['name']!r} ({' × '.join(map(str, each['shape']))})" for each in data)
-                raise ValueError(
-                    f"The interrupted training was of {named}: open that movie with the same axes and tick the same other "
-                    "layers, or choose another start."
-                )
-            yield progress
-    except StopIteration as end:
-        return end.value
-    finally:
-        steps.close()
 
 
 def _judge(order: Order) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import platformdirs
 
-from napari_denoisereg.io.atomic import remove, replacing
+from napari_denoisereg.atomic import remove, replacing
 from napari_denoisereg.widgets.keypoint_marks import Marks
 
 KEPT_SESSIONS = 5  # per movie

@@ -23,7 +23,7 @@ from napari_denoisereg.evaluation.live_error import LiveError, SteeredError
 from napari_denoisereg.evaluation.point_fit import FitModel
 from napari_denoisereg.evaluation.report import Report
 from napari_denoisereg.evaluation.report_methods import IN_SAMPLE, Steering, Step, methods_paragraph
-from napari_denoisereg.io.atomic import replacing
+from napari_denoisereg.atomic import replacing
 from napari_denoisereg.steps import Progress, Steps
 from napari_denoisereg.widgets.keypoint_book import measured
 from napari_denoisereg.widgets.keypoint_marks import Marks

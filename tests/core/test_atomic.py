@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_denoisereg.io import atomic, check_writable, read, write, write_steps
+from napari_denoisereg import atomic
+from napari_denoisereg.io import check_writable, read, write, write_steps
 from napari_denoisereg.stack import Stack
 
 NAMES = ("movie.tif", "movie.ome.tif", "movie.ome.zarr")
