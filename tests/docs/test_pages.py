@@ -21,6 +21,7 @@ PAGES = sorted([*DOCS.rglob("*.md"), CHECKOUT / "README.md"])
 LARGEST, LARGEST_TOGETHER = 200_000, 3_000_000  # bytes
 RUN = [  # pages whose Python needs no training; the others are compiled
     "concepts/displacement-convention.md",
+    "concepts/which-frame-failed.md",
     "how-to/align-sections.md",
     "how-to/recipes.md",
 ]
