@@ -33,7 +33,7 @@ from napari_denoisereg.geometry import Grid, PerFrame, Translation
 from napari_denoisereg.io.keypoints import read_keypoints, write_keypoints
 from napari_denoisereg.register import Registration
 from napari_denoisereg.steps import finish
-from napari_denoisereg.widgets import keypoint_autosave
+from napari_denoisereg.widgets import keypoint_autosave, report_pdf
 from napari_denoisereg.widgets.denoise_register_job import load_engine
 from napari_denoisereg.widgets.keypoint_marks import Marks
 from napari_denoisereg.widgets.keypoints_dock import KeypointsDock
@@ -544,13 +544,49 @@ def test_files_go_out_and_come_in(
         target = tmp_path / name
         monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, to=target, **__: (str(to), ""))
         press(qtbot, dock, "Report…")
-        quiet(qtbot, dock)
+        qtbot.waitUntil(target.is_file, timeout=10_000)
         assert target.read_bytes().startswith(begin)
     assert target.stat().st_size > 20_000  # the charts are in it
     assert b"Methods paragraph" in (tmp_path / "report.html").read_bytes()
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(tmp_path / "none" / "x.csv"), ""))
     press(qtbot, dock, "Export…")
     assert "does not exist" in told[-1].message
+
+
+def test_a_pdf_is_drawn_while_annotating_ends_and_the_viewer_closes(
+    open_dock: Any, qtbot: Any, told: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Qt's text engine keeps timers: drawn in another thread, it took the program down when they ended there."""
+    viewer, dock = open_dock(movie(), tracked())
+    registered(viewer)
+    start(qtbot, dock)
+    threads: list[str] = []
+    drawn = report_pdf.QTextDocument
+
+    def watched() -> Any:
+        threads.append(threading.current_thread().name)
+        return drawn()
+
+    monkeypatch.setattr(report_pdf, "QTextDocument", watched)
+    first, second = tmp_path / "first.pdf", tmp_path / "second.pdf"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(first), ""))
+    press(qtbot, dock, "Report…")
+    qtbot.waitUntil(first.is_file, timeout=10_000)
+    assert "Written" in told[-1].message
+    assert set(threads) == {threading.main_thread().name}
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(second), ""))
+    press(qtbot, dock, "Report…")
+    qtbot.waitUntil(lambda: dock._pages.is_running, timeout=10_000)
+    press(qtbot, dock, "Finish annotating")
+    gc.collect()
+    qtbot.waitUntil(second.is_file, timeout=10_000)
+    second.unlink()
+    start(qtbot, dock)
+    press(qtbot, dock, "Report…")
+    qtbot.waitUntil(lambda: dock._pages.is_running, timeout=10_000)
+    viewer.close()
+    qtbot.waitUntil(lambda: not dock._pages.is_running, timeout=1000)
+    assert [each.name for each in tmp_path.glob("*.pdf*")] == ["first.pdf"]
 
 
 def test_marks_of_a_lost_session_are_offered_and_restored(open_dock: Any, qtbot: Any, folder: Path) -> None:

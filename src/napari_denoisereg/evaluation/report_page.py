@@ -12,6 +12,7 @@ from napari_denoisereg.evaluation.chart import BLUE, VERMILLION, Series, chart
 from napari_denoisereg.evaluation.keypoints import Column, KeypointError, Row
 from napari_denoisereg.evaluation.report_methods import Methods
 
+MOST_POINTS = 1500  # in the lines of single keypoints
 _STYLE = """
 body{font:15px/1.5 system-ui,Helvetica,Arial,sans-serif;color:#222;max-width:880px;margin:2em auto;padding:0 1em}
 h1{font-size:1.6em;margin-bottom:.2em}h2{font-size:1.15em;margin:1.8em 0 .4em}
@@ -151,7 +152,7 @@ def _time_charts(errors: KeypointError) -> list[str]:
         charts.append(
             chart(
                 [*single, Series("mean", frames, mean, BLUE)],
-                title="After registration, enlarged: every keypoint and the mean",
+                title="After registration, enlarged: single keypoints and the mean",
                 x_label="frame",
                 y_label="error after, px",
             )
@@ -174,10 +175,15 @@ def _over_time(errors: KeypointError, rows: list[Row], name: str) -> Series:
 
 def _keypoint_lines(errors: KeypointError) -> list[Series]:
     lines: list[Series] = []
-    for row in errors.table("annotator", "kind", "id"):
+    rows = errors.table("annotator", "kind", "id")
+    # More would fill the chart with one colour, and a printed page of them takes long to make.
+    n_shown = min(len(rows), max(1, MOST_POINTS * len(rows) // len(errors)))
+    which = "single keypoints" if n_shown == len(rows) else f"single keypoints ({n_shown} of {len(rows)})"
+    for number in np.linspace(0, len(rows) - 1, n_shown).round().astype(int).tolist():
+        row = rows[number]
         chosen = (errors.annotator == row["annotator"]) & (errors.kind == row["kind"]) & (errors.id == row["id"])
         order = np.argsort(errors.frame[chosen])
-        label = "single keypoints" if not lines else ""
+        label = "" if lines else which
         lines.append(Series(label, errors.frame[chosen][order].astype(float), errors.after[chosen][order], BLUE, "thin"))
     return lines
 

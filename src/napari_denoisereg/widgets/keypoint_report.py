@@ -1,20 +1,13 @@
-"""The report of a session: figures, plots, a methods paragraph, as HTML or PDF.
-
-The PDF is the HTML page laid out by Qt, whose text engine knows no inline SVG: the charts are drawn at print resolution first.
-"""
+"""The report of a session: figures, plots, a methods paragraph, as HTML or as the pages of a PDF (`report_pdf`)."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QByteArray, QMarginsF, QSizeF, QUrl
-from qtpy.QtGui import QImage, QPageLayout, QPageSize, QPainter, QPdfWriter, QTextDocument
-from qtpy.QtSvg import QSvgRenderer
 
 from napari_denoisereg.evaluation.agreement import annotator_distances
 from napari_denoisereg.evaluation.keypoints import KeypointError, Keypoints, registration_error
@@ -23,28 +16,18 @@ from napari_denoisereg.evaluation.live_error import LiveError, SteeredError
 from napari_denoisereg.evaluation.point_fit import FitModel
 from napari_denoisereg.evaluation.report import Report
 from napari_denoisereg.evaluation.report_methods import IN_SAMPLE, Steering, Step, methods_paragraph
-from napari_denoisereg.atomic import replacing
 from napari_denoisereg.steps import Progress, Steps
 from napari_denoisereg.widgets.keypoint_book import measured
 from napari_denoisereg.widgets.keypoint_marks import Marks
 from napari_denoisereg.widgets.keypoint_movie import Movie
 from napari_denoisereg.widgets.keypoint_predict import Ways
 from napari_denoisereg.widgets.layers import METADATA_KEY
-
-PER_INCH = 300  # dots, in print
-CSS_PER_INCH = 96  # pixels, as HTML counts them
-CHART_WIDTH = 5.6  # inches
-STYLE = """
-body{font-family:Helvetica,Arial,sans-serif;font-size:10pt;color:#222}
-h1{font-size:17pt}h2{font-size:12pt;margin-top:14pt}
-th{text-align:right;padding:2pt 7pt;font-weight:600}td{text-align:right;padding:2pt 7pt}
-.note{color:#555}.formula{font-size:11pt}.warning{color:#8a3c00;font-weight:600}
-"""
+from napari_denoisereg.widgets.report_pdf import PdfPages
 
 
 def report_steps(
     marks: Marks, ways: Ways | None, fit: FitModel | None, movie: Movie, recipe: Mapping[str, Any] | None, path: str | Path
-) -> Steps[Path]:
+) -> Steps[Path | PdfPages]:
     """Write the report of the marks that count.
 
     Parameters
@@ -60,17 +43,27 @@ def report_steps(
     recipe : mapping, optional
         What registered it, as layers keep it.
     path : str or Path
-        The file, ``.html`` or ``.pdf``; an earlier one is replaced.
+        The file, ``.html`` (which is added where it has no ending) or ``.pdf``; an earlier one is replaced.
 
     Returns
     -------
-    Steps of Path
-        The file.
+    Steps of Path or PdfPages
+        The file that was written, or what the GUI thread has to draw.
+
+    Raises
+    ------
+    ValueError
+        For other endings, or when there is no keypoint in the first frame and another one.
+    OSError
+        When it cannot be written.
     """
     yield Progress(0, 2, "measuring")
     made = report_of(marks, ways, fit, movie, recipe)
     yield Progress(1, 2, "drawing")
-    return write_report(made, path)
+    target = Path(path) if Path(path).suffix else Path(path).with_suffix(".html")
+    if target.suffix.lower() == ".pdf":
+        return PdfPages(made.html(), made.title, target)
+    return made.write(target)
 
 
 def report_of(
@@ -187,105 +180,6 @@ def steps_of(recipe: Mapping[str, Any]) -> tuple[Step, ...]:
     except (ValueError, TypeError, KeyError):
         return ()
     return tuple(Step(each.title, each.reference) for each in registrars)
-
-
-def write_report(report: Report, path: str | Path) -> Path:
-    """Write a report as HTML, or as PDF where the name ends so; it replaces an earlier one.
-
-    Parameters
-    ----------
-    report : Report
-        The report.
-    path : str or Path
-        The file; ``.html`` is added where it has no ending.
-
-    Returns
-    -------
-    Path
-        The file.
-
-    Raises
-    ------
-    ValueError
-        For other endings.
-    OSError
-        When it cannot be written.
-    """
-    target = Path(path) if Path(path).suffix else Path(path).with_suffix(".html")
-    if target.suffix.lower() != ".pdf":
-        return report.write(target)
-    with replacing(target, overwrite=True) as part:
-        print_page(report.html(), report.title, part)
-    return target
-
-
-def print_page(html: str, title: str, path: Path) -> None:
-    """Lay the HTML page of a report out on A4.
-
-    Parameters
-    ----------
-    html : str
-        The page.
-    title : str
-        Of the document.
-    path : Path
-        The file.
-
-    Raises
-    ------
-    OSError
-        When it cannot be written.
-    """
-    writer = QPdfWriter(str(path))
-    writer.setTitle(title)
-    writer.setCreator(METADATA_KEY)
-    writer.setResolution(PER_INCH)
-    writer.setPageLayout(
-        QPageLayout(
-            QPageSize(QPageSize.PageSizeId.A4),
-            QPageLayout.Orientation.Portrait,
-            QMarginsF(18, 16, 18, 16),
-            QPageLayout.Unit.Millimeter,
-        )
-    )
-    document = QTextDocument()
-    layout = document.documentLayout()
-    assert layout is not None
-    layout.setPaintDevice(writer)
-    document.setDefaultStyleSheet(STYLE)
-    document.setPageSize(QSizeF(writer.width(), writer.height()))
-    document.setDocumentMargin(0)
-    charts = re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)
-    for number, svg in enumerate(charts):
-        image = _drawn(svg)
-        document.addResource(QTextDocument.ResourceType.ImageResource.value, QUrl(f"chart:{number}"), image)
-        width, height = (round(side * CSS_PER_INCH / PER_INCH) for side in (image.width(), image.height()))
-        html = html.replace(svg, f'<p><img src="chart:{number}" width="{width}" height="{height}"></p>', 1)
-    document.setHtml(_plain(html))
-    document.print_(writer)  # type: ignore[attr-defined]  # qtpy gives both bindings this name
-    if not path.exists() or path.stat().st_size == 0:
-        raise OSError(f"{path.name} could not be written; choose another folder.")
-
-
-def _drawn(svg: str) -> QImage:
-    """A chart at print resolution."""
-    renderer = QSvgRenderer(QByteArray(svg.encode()))
-    width = round(CHART_WIDTH * PER_INCH)
-    size = renderer.defaultSize()
-    image = QImage(width, round(width * size.height() / size.width()), QImage.Format.Format_RGB32)
-    image.fill(0xFFFFFFFF)
-    painter = QPainter(image)
-    renderer.render(painter)
-    painter.end()
-    return image
-
-
-def _plain(html: str) -> str:
-    """The page without what Qt's text engine does not know."""
-    body = re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL)
-    body = re.sub(r"<details><summary>(.*?)</summary>(.*?)</details>", r"<h2>\1</h2>\2", body, flags=re.DOTALL)
-    body = body.replace("<table>", '<table cellpadding="4">')
-    return re.sub(r"<div><b>(.*?)</b>(.*?)</div>", r"<p><big><b>\1</b></big> \2</p>", body, flags=re.DOTALL)
 
 
 def _figures(steering: Steering | None) -> dict[str, float]:

@@ -6,6 +6,7 @@ The dock holds layout and wiring. What clicks mean is `keypoint_session`, what t
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
@@ -29,7 +30,9 @@ from napari_denoisereg.widgets.keypoint_report import report_steps
 from napari_denoisereg.widgets.keypoint_session import KeypointSession
 from napari_denoisereg.widgets.keypoint_setup import KeypointSetup
 from napari_denoisereg.widgets.layers import METADATA_KEY, in_words
+from napari_denoisereg.widgets.report_pdf import PdfPages
 from napari_denoisereg.widgets.runner import report
+from napari_denoisereg.widgets.slices import GuiSlices
 from napari_denoisereg.widgets.source_form import wrapped_label
 
 if TYPE_CHECKING:
@@ -72,6 +75,7 @@ class KeypointsDock(QWidget):
         self._export = button("Export…", "Write the keypoints to a CSV file; choose the format in the dialog.")
         self._report = button("Report…", "Write figures, plots and a methods paragraph with references, as HTML or PDF.")
         self._runner, self._searcher, self._writer = LatestRunner(), LatestRunner(), LatestRunner()
+        self._pages = GuiSlices(self)
         self._lay_out()
         self._connect()
         self._refresh_buttons()
@@ -343,7 +347,13 @@ class KeypointsDock(QWidget):
         if path:
             book = session.book
             steps = report_steps(book.marks, book.ways, book.fit, session.movie, self._recipe(), path)
-            self._writer.request(steps, "Writing the report", _told)
+            self._writer.request(steps, "Writing the report", self._on_report)
+
+    def _on_report(self, made: Path | PdfPages) -> None:
+        if isinstance(made, PdfPages):
+            self._pages.start(made.slices(), lambda: _told(made.path))
+        else:
+            _told(made)
 
     def _recipe(self) -> Any:
         """Recipe of the registration that is judged, as its layer keeps it."""
@@ -361,6 +371,7 @@ class KeypointsDock(QWidget):
         self._setup.disconnect_viewer()
         for runner in (self._runner, self._searcher, self._writer):
             runner.close_down()
+        self._pages.drop()
 
     def event(self, event: QEvent | None) -> bool:
         """Notice when napari takes the widget out of its dock: nobody calls `close` then."""
