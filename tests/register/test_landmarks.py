@@ -7,14 +7,17 @@ from scipy import ndimage
 
 import napari_denoisereg as dr
 from napari_denoisereg.evaluation.keypoints import Keypoints
-from napari_denoisereg.geometry import Displacement, Identity, PerFrame
+from napari_denoisereg.geometry import Displacement, Grid, Identity, PerFrame
 from napari_denoisereg.register import Registrar, Registration
+from napari_denoisereg.register.lattice import Lattice
+from napari_denoisereg.register.marks import Marks
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.starts import as_landmarks
 
 # These marks say something else than the image, and registration rightly warns of it.
 pytestmark = pytest.mark.filterwarnings("ignore:Look at these frames")
 
+ELASTIC = {"kind": "elastic", "iterations": 4}
 MARKS = np.array([[10, 10], [50, 12], [14, 52], [46, 44], [30, 30]], float)
 MAPS = [np.eye(2), np.array([[1.02, 0.05], [-0.03, 0.97]]), np.array([[0.97, -0.08], [0.06, 1.04]])]
 SHIFTS = [np.zeros(2), np.array([2.0, -3.0]), np.array([-4.0, 5.0])]
@@ -43,25 +46,70 @@ def test_a_large_weight_makes_the_misfit_vanish(series: str) -> None:
     assert residual(dr.run(movie(), recipe, device="cpu", landmarks=POINTS).registration) < 0.02
 
 
-def test_no_weight_equals_no_landmarks() -> None:
-    method = Registrar.coerce({"kind": "affine", "landmark_weight": 0})
+@pytest.mark.parametrize("series", ["combined", "to_first"])
+def test_a_large_weight_makes_the_misfit_vanish_for_all_frames_at_once_and_for_pairs(series: str) -> None:
+    recipe = {"register": [ELASTIC | {"landmark_weight": 1e6}], "series": series}
+    assert residual(dr.run(movie(), recipe, device="cpu", landmarks=POINTS).registration) < 0.05
+
+
+def test_bent_marks_are_followed_where_an_affine_motion_cannot() -> None:
+    bent = POINTS.position + np.where(POINTS.frame == 2, 3 * np.sin(POINTS.position[:, 0] / 9), 0)[:, None] * [0.0, 1.0]
+    marks = Keypoints(POINTS.frame, POINTS.id, bent)
+
+    def misfit(step: dict[str, object]) -> float:
+        recipe = {"register": [step | {"landmark_weight": 1e5}]}
+        return residual(dr.run(movie(), recipe, device="cpu", landmarks=marks).registration, marks)
+
+    assert misfit({"kind": "affine"}) > 0.5
+    assert misfit(ELASTIC) < 0.05
+
+
+@pytest.mark.parametrize("step", [{"kind": "affine"}, ELASTIC], ids=["affine", "elastic"])
+def test_no_weight_equals_no_landmarks(step: dict[str, object]) -> None:
+    method = Registrar.coerce(step | {"landmark_weight": 0})
     recipe = {"register": [method.to_dict()], "series": "to_first"}
     one, two = (dr.run(movie(), recipe, device="cpu", landmarks=each).registration for each in (POINTS, None))
     for frame in range(3):
-        np.testing.assert_allclose(one.transforms[frame].matrix(), two.transforms[frame].matrix(), atol=1e-12)
+        np.testing.assert_allclose(one.points(frame, MARKS), two.points(frame, MARKS), atol=1e-9)
 
 
-def test_the_more_weight_the_less_misfit() -> None:
+@pytest.mark.parametrize("step", [{"kind": "affine"}, ELASTIC], ids=["affine", "elastic"])
+def test_the_more_weight_the_less_misfit(step: dict[str, object]) -> None:
     def found(weight: float) -> float:
-        recipe = {"register": [{"kind": "affine", "landmark_weight": weight}]}
+        recipe = {"register": [step | {"landmark_weight": weight}]}
         return residual(dr.run(movie(), recipe, device="cpu", landmarks=POINTS).registration)
 
-    misfits = [found(weight) for weight in (0, 0.01, 0.1, 10)]
+    misfits = [found(weight) for weight in (0, 0.1, 10)]
     assert misfits == sorted(misfits, reverse=True)
     assert misfits[-1] < 0.1 * misfits[0]
 
 
-def test_right_marks_lead_where_the_image_alone_gets_lost() -> None:
+def test_pulling_goes_against_the_gradient_of_the_misfit() -> None:
+    random = torch.Generator().manual_seed(0)
+    lattice = Lattice.over(Grid((40, 50)), 16.0)
+    places = 30 * torch.rand(3, 4, 2, generator=random, dtype=torch.float64) + 5
+    places[1, 2] = torch.nan
+    marks = Marks(places, 2.0)
+    affine = torch.cat([torch.eye(2), torch.tensor([[1.0], [-2.0]])], dim=1).expand(3, -1, -1)
+    spline = torch.randn(3, 2, *lattice.shape, generator=random)
+    change = torch.randn(3, 2, *lattice.shape, generator=random)
+
+    def energy(step: float) -> float:
+        hold = marks.hold(affine, spline + step * change, lattice)
+        return float(hold.weight / hold.seen.sum(1).mean() * hold.gaps.double().square().sum() / 2)
+
+    hold = marks.hold(affine, spline, lattice)
+    slope = (energy(1e-2) - energy(-1e-2)) / 2e-2
+    # Where the bending itself changes the place of a mark a little the slope is only nearly that.
+    assert float((hold.pull() * change).sum()) == pytest.approx(-slope, rel=0.25)
+    other = torch.randn(3, 2, *lattice.shape, generator=random)
+    one, two = float((hold.curvature(change) * other).sum()), float((hold.curvature(other) * change).sum())
+    assert one == pytest.approx(two, rel=1e-4)
+    assert float((hold.curvature(change) * change).sum()) >= 0
+
+
+@pytest.mark.parametrize("kind", ["affine", "elastic"])
+def test_right_marks_lead_where_the_image_alone_gets_lost(kind: str) -> None:
     base = ndimage.gaussian_filter(np.random.default_rng(3).normal(size=(128, 128)), 2)
     shifts = np.array([(0, 0), (14, -18), (-15, 17)])
     stack = Stack(np.stack([ndimage.shift(base, s, order=1)[32:96, 32:96] for s in shifts]).astype(np.float32), "tyx")
@@ -71,8 +119,8 @@ def test_right_marks_lead_where_the_image_alone_gets_lost() -> None:
     def error(found: Registration) -> float:
         return max(float(np.abs(found.points(t, places) - places - shifts[t]).max()) for t in range(3))
 
-    assert error(dr.register(stack, "affine", device="cpu")) > 5
-    assert error(dr.register(stack, "affine", device="cpu", landmarks=marks)) < 0.3
+    assert error(dr.register(stack, kind, device="cpu")) > 5
+    assert error(dr.register(stack, kind, device="cpu", landmarks=marks)) < 0.3
 
 
 def test_marks_count_only_in_frames_that_show_them() -> None:
@@ -91,13 +139,15 @@ def test_landmarks_follow_frames_that_are_bent_first() -> None:
     np.testing.assert_allclose(moved.places[1], PLACES[1] * 0.5 + [3 - 1.5, -7], atol=1e-3)
 
 
-@pytest.mark.parametrize("kinds", [["elastic"], ["affine", "elastic"], ["pose"]])
+@pytest.mark.parametrize("kinds", [["pose"], ["affine", "pose"]])
 def test_registrars_that_cannot_take_them_say_so_before_work(kinds: list[str]) -> None:
     recipe = {"register": [{"kind": kind} for kind in kinds]}
-    with pytest.raises(ValueError, match=rf"take landmarks \(affine.*got {kinds[-1]}"):
+    with pytest.raises(ValueError, match=rf"take landmarks \(affine, elastic.*got {kinds[-1]}"):
         dr.run(movie(), recipe, device="cpu", landmarks=POINTS)
     with pytest.raises(TypeError, match="cannot take landmarks"):
         Registrar.coerce(kinds[-1]).align_marked(*[movie().tensor([0])] * 2, movie().grid, [])
+    with pytest.raises(TypeError, match="cannot take landmarks"):
+        Registrar.coerce(kinds[-1]).align_movie_marked(movie(), torch.zeros(3, 1, 2))
 
 
 def test_landmarks_that_do_not_fit_are_refused() -> None:

@@ -17,6 +17,7 @@ Guyader et al. 2018, Groupwise multichannel image registration (total correlatio
 this is the local form.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -26,12 +27,14 @@ from torch import Tensor
 from napari_denoisereg.geometry import Grid, inside, sample, smooth
 from napari_denoisereg.register.bands import Band
 from napari_denoisereg.register.lattice import Lattice, along_axes, bending_spectrum, gather, spread
+from napari_denoisereg.register.marks import Hold, Marks
 from napari_denoisereg.register.resistance import Costs, Resistance, Straight, over_time
 
 LEAST_NOISE = 1e-4  # of a band's variance: frames that are equal to the last digit must not weigh infinitely
 AROUND = 2.0  # voxels of a band over which the reliability of a place is averaged
 MOST_RELIABLE = 4.0  # times the usual
 CONJUGATE_STEPS = 60
+MARKED_STEPS = 300  # marks pull on single nodes, which the preconditioner knows nothing of
 DAMPING = 1e-3  # Levenberg-Marquardt, relative, as long as steps help
 TOLERATED = 1.0  # by which a frame's logarithmic misfit may rise in a step: less is the coming and going of a good descent
 
@@ -85,17 +88,26 @@ class Consensus:
         Of the motion.
     free : Tensor
         ``(T,)``, bool: which frames may move.
+    marks : Marks, optional
+        Landmarks.
     """
 
-    def __init__(
-        self, found: Sequence[Band], lattice: Lattice, affine: Tensor, coefficients: Tensor, costs: Costs, free: Tensor
+    def __init__(  # noqa: PLR0913 - what a group-wise registration is made of
+        self,
+        found: Sequence[Band],
+        lattice: Lattice,
+        affine: Tensor,
+        coefficients: Tensor,
+        costs: Costs,
+        free: Tensor,
+        marks: Marks | None = None,
     ) -> None:
         where = found[0].frames.device
         self.bands = list(found)
         self.lattice = lattice
         self.affine = affine.to(where, torch.float32)
         self.coefficients = coefficients.to(where)
-        self._costs, self._free = costs, free
+        self._costs, self._free, self._marks = costs, free, marks
         self._bases = {band.factor: lattice.bases(band.grid, where) for band in found}
         self._reliable = dict[int, Tensor]()
         self._damping = torch.full((len(affine),), DAMPING, dtype=torch.float64)
@@ -117,8 +129,11 @@ class Consensus:
         forces = self.settle(factor)
         damping = torch.where(self._free, self._damping, torch.inf)
         straight = Straight(_worth(forces), self.lattice)
-        change = _solve(forces, self.coefficients, Resistance(self.lattice, self._costs, straight), damping)
+        hold = self._hold()
+        change = _solve(forces, self.coefficients, Resistance(self.lattice, self._costs, straight), damping, hold)
         largest = change.abs().flatten(1).amax(1).clamp(min=1e-12)
+        if hold is not None:
+            largest = largest.max().expand_as(largest)  # frames that meet at marks go on meeting there
         # Slopes are known nearby only: no frame moves further than the voxels that are looked at.
         change = change * (factor / largest).clamp(max=1.0).reshape(-1, *(1,) * (change.ndim - 1))
         self.coefficients = self.coefficients + change
@@ -139,7 +154,7 @@ class Consensus:
             What the bands say about the motion now.
         """
         forces = [self._force(band) for band in self.bands if band.factor >= factor]
-        unexplained = _unexplained(forces)
+        unexplained = self._badness(forces)
         before = self._before
         if before is not None and before.factor == factor:
             worse = self._free & (unexplained > before.unexplained + TOLERATED)
@@ -150,9 +165,17 @@ class Consensus:
                 bent = which.reshape(-1, *(1,) * (self.coefficients.ndim - 1))
                 self.coefficients = torch.where(bent, before.coefficients, self.coefficients)
                 forces = [self._force(band) for band in self.bands if band.factor >= factor]
-                unexplained = _unexplained(forces)
+                unexplained = self._badness(forces)
         self._before = _State(factor, self.affine, self.coefficients, unexplained)
         return forces
+
+    def _hold(self) -> Hold | None:
+        return None if self._marks is None else self._marks.hold(self.affine, self.coefficients, self.lattice)
+
+    def _badness(self, forces: Sequence[Force]) -> Tensor:
+        """How badly every frame fits, the images and the marks, ``(T,)``."""
+        hold = self._hold()
+        return _unexplained(forces) if hold is None else _unexplained(forces) + hold.misfit()
 
     def _force(self, band: Band) -> Force:
         count = len(band.frames)
@@ -231,7 +254,7 @@ def _unexplained(forces: Sequence[Force]) -> Tensor:
     return torch.stack([force.unexplained.log() for force in forces]).sum(0)
 
 
-def _solve(forces: Sequence[Force], present: Tensor, resist: Resistance, damping: Tensor) -> Tensor:
+def _solve(forces: Sequence[Force], present: Tensor, resist: Resistance, damping: Tensor, hold: Hold | None = None) -> Tensor:
     """The Gauss-Newton step ``(T, D, *nodes)``: conjugate gradients, preconditioned for a specimen of even texture.
 
     ``damping`` ``(T,)`` is relative to what the images say; where it is infinite a frame holds still.
@@ -242,13 +265,15 @@ def _solve(forces: Sequence[Force], present: Tensor, resist: Resistance, damping
     typical = torch.stack([s * force.precision.double().cpu() for s, force in zip(mean_slope, forces, strict=True)]).sum(0)
     damped = torch.nan_to_num(damping, posinf=DAMPING) * typical.diagonal().mean() + 1e-12
     held = damped.to(where, torch.float32).reshape(keep.shape)
+    # What the images of a frame say, all nodes together, is what marks are weighed against.
+    image = float(typical.diagonal().mean()) * math.prod(resist.lattice.shape)
 
     def curvature(motion: Tensor) -> Tensor:
         total = resist(motion) + held * motion
         for force in forces:
             seen = torch.einsum("ij...,tj...->ti...", force.slope, motion)
             total = total + over_time(force.precision, seen)
-        return keep * total
+        return keep * (total if hold is None else total + image * hold.curvature(motion))
 
     # In the waves of the lattice the mean curvature is, for each wave, data + energy * bend: both made diagonal at once.
     waves, energy = bending_spectrum(resist.lattice, where)
@@ -262,18 +287,20 @@ def _solve(forces: Sequence[Force], present: Tensor, resist: Resistance, damping
         flat = along_axes(over_time(modes, residual), waves) / rates
         return keep * over_time(modes.T, along_axes(flat, tuple(wave.T for wave in waves)))
 
-    pull = keep * (torch.stack([force.pull for force in forces]).sum(0) - resist(present))
-    return _conjugate_gradients(curvature, precondition, pull)
+    pull = torch.stack([force.pull for force in forces]).sum(0) - resist(present)
+    if hold is None:
+        return _conjugate_gradients(curvature, precondition, keep * pull, CONJUGATE_STEPS)
+    return _conjugate_gradients(curvature, precondition, keep * (pull + image * hold.pull()), MARKED_STEPS)
 
 
 def _conjugate_gradients(
-    curvature: Callable[[Tensor], Tensor], precondition: Callable[[Tensor], Tensor], right: Tensor
+    curvature: Callable[[Tensor], Tensor], precondition: Callable[[Tensor], Tensor], right: Tensor, most: int
 ) -> Tensor:
-    """Solve ``curvature(x) = right`` nearly."""
+    """Solve ``curvature(x) = right`` nearly, in so many steps at most."""
     found, residual = torch.zeros_like(right), right
     direction = change = precondition(residual)
     power = (residual * change).sum()
-    for _ in range(CONJUGATE_STEPS):
+    for _ in range(most):
         if float(power) <= 0 or float(residual.norm()) <= 1e-2 * float(right.norm()):
             break
         bent = curvature(direction)

@@ -19,12 +19,15 @@ from napari_denoisereg.frames import batches
 from napari_denoisereg.geometry import Grid, Identity, PerFrame, Transform
 from napari_denoisereg.method import setting
 from napari_denoisereg.model import Model
+from napari_denoisereg.register.anchors import Landmarks
 from napari_denoisereg.register.bands import bands, shrink
 from napari_denoisereg.register.consensus import Consensus
 from napari_denoisereg.register.descent import as_transforms, as_weights, descend, pyramid
 from napari_denoisereg.register.lattice import Lattice
+from napari_denoisereg.register.marks import Marks
 from napari_denoisereg.register.motions import Motions, in_px
-from napari_denoisereg.register.registrar import Registrar
+from napari_denoisereg.register.pull import Pull
+from napari_denoisereg.register.registrar import Anchors, Registrar
 from napari_denoisereg.register.resistance import Costs
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Progress, Steps, portion
@@ -40,6 +43,7 @@ class Elastic(Registrar, kind="elastic"):
     title: ClassVar[str] = "Elastic (all frames at once)"
     reference: ClassVar[str] = "https://doi.org/10.1038/s41598-018-31474-7"
     is_groupwise: ClassVar[bool] = True
+    takes_landmarks: ClassVar[bool] = True
 
     stiffness: float = setting(3.0, "How hard the specimen is to bend: higher is smoother.", gt=0, le=1e6)
     steadiness: float = setting(
@@ -51,6 +55,9 @@ class Elastic(Registrar, kind="elastic"):
     iterations: int = setting(8, "Most steps per resolution.", ge=1, le=500, advanced=True)
     affine_first: bool = setting(True, "Where nothing is known of the motion, find an affine one first.", advanced=True)
     window: int = setting(48, "Frames at once; more need more memory.", ge=4, le=10_000, advanced=True)
+    landmark_weight: float = setting(
+        1.0, "Where landmarks are given: how much a misfit of 1 px counts against likeness.", ge=0, le=1e9, advanced=True
+    )
 
     def align(
         self,
@@ -62,14 +69,20 @@ class Elastic(Registrar, kind="elastic"):
         model: Model | None = None,  # noqa: ARG002 - nothing is trained
     ) -> Steps[list[Transform]]:
         """Register a batch of pairs; see `Registrar.align`. Each pair is a movie of two frames whose first one holds still."""
-        begin = self._affine(fixed, moving, grid) if start is None and self.affine_first else start
-        found, lattice = list[Transform](), Lattice.over(in_px(grid), self.knots)
-        for number, pair in enumerate(zip(fixed, moving, strict=True)):
-            still = Identity(grid.ndim)
-            motions = Motions(pair.__getitem__, grid, lattice, [still, begin[number] if begin is not None else still])
-            yield from portion(self._bend(motions, [0, 1], 1, grid), number / len(fixed), (number + 1) / len(fixed))
-            found.append(motions.transforms()[1])
-        return found
+        return self._align_pairs(fixed, moving, grid, None, start)
+
+    def align_marked(
+        self,
+        fixed: Tensor,
+        moving: Tensor,
+        grid: Grid,
+        anchors: Sequence[Anchors],
+        *,
+        start: Sequence[Transform] | None = None,
+        model: Model | None = None,  # noqa: ARG002 - nothing is trained
+    ) -> Steps[list[Transform]]:
+        """Register a batch of pairs, pulled by landmarks; see `Registrar.align_marked`."""
+        return self._align_pairs(fixed, moving, grid, anchors, start)
 
     def align_movie(
         self,
@@ -80,24 +93,59 @@ class Elastic(Registrar, kind="elastic"):
         device: torch.device | str = "cpu",
     ) -> Steps[PerFrame]:
         """Register a whole movie; see `Registrar.align_movie`."""
+        return self._align_movie(stack, None, start, device)
+
+    def align_movie_marked(
+        self,
+        stack: Stack,
+        places: Tensor,
+        *,
+        start: PerFrame | None = None,
+        model: Model | None = None,  # noqa: ARG002 - nothing is trained
+        device: torch.device | str = "cpu",
+    ) -> Steps[PerFrame]:
+        """Register a whole movie, pulled by landmarks; see `Registrar.align_movie_marked`."""
+        return self._align_movie(stack, Landmarks(places), start, device)
+
+    def _align_pairs(
+        self, fixed: Tensor, moving: Tensor, grid: Grid, anchors: Sequence[Anchors] | None, start: Sequence[Transform] | None
+    ) -> Steps[list[Transform]]:
+        begin = self._affine(fixed, moving, grid, anchors) if start is None and self.affine_first else start
+        found, lattice = list[Transform](), Lattice.over(in_px(grid), self.knots)
+        for number, pair in enumerate(zip(fixed, moving, strict=True)):
+            still = Identity(grid.ndim)
+            motions = Motions(pair.__getitem__, grid, lattice, [still, begin[number] if begin is not None else still])
+            marks = None if anchors is None else Landmarks(torch.stack([anchors[number].fixed, anchors[number].moving]))
+            steps = self._bend(motions, [0, 1], 1, grid, marks)
+            yield from portion(steps, number / len(fixed), (number + 1) / len(fixed))
+            found.append(motions.transforms()[1])
+        return found
+
+    def _align_movie(
+        self, stack: Stack, marks: Landmarks | None, start: PerFrame | None, device: torch.device | str
+    ) -> Steps[PerFrame]:
         if start is None:
-            start = yield from portion(self._chain(stack, device), 0.0, 0.2)
+            start = yield from portion(self._chain(stack, marks, device), 0.0, 0.2)
         lattice = Lattice.over(in_px(stack.grid), self.knots)
         motions = Motions(lambda frame: stack.tensor([frame], device)[0], stack.grid, lattice, start)
         windows = list(_windows(stack.n_frames, self._size(stack.grid, torch.device(device))))
         for number, (frames, holding) in enumerate(windows):
-            work = self._bend(motions, frames, holding, stack.grid)
+            work = self._bend(motions, frames, holding, stack.grid, marks)
             share = 0.8 / len(windows)
             yield from portion(work, 0.2 + share * number, 0.2 + share * (number + 1))
         return PerFrame(motions.transforms())
 
-    def _bend(self, motions: Motions, frames: Sequence[int], holding: int, grid: Grid) -> Steps[None]:
+    def _bend(
+        self, motions: Motions, frames: Sequence[int], holding: int, grid: Grid, landmarks: Landmarks | None
+    ) -> Steps[None]:
         """Find the motion of some frames; the first so many of them hold still."""
         px, (finest, coarsest) = in_px(grid), self._resolutions(in_px(grid))
         images = torch.cat([shrink(motions.frame(frame)[None], px, finest) for frame in frames])
         costs, free = Costs(self.stiffness, self.steadiness, tuple(frames)), torch.arange(len(frames)) >= holding
         found = bands(images, px, finest, coarsest)
-        consensus = Consensus(found, motions.lattice, *motions.state(frames), costs, free)
+        marks = None if landmarks is None else Marks(motions.marks(landmarks, frames), self.landmark_weight)
+        marks = None if marks is None or marks.is_empty else marks
+        consensus = Consensus(found, motions.lattice, *motions.state(frames), costs, free, marks)
         total, done = self.iterations * len(consensus.bands), 0
         for band in reversed(consensus.bands):
             for number in range(self.iterations):
@@ -110,19 +158,21 @@ class Elastic(Registrar, kind="elastic"):
             consensus.settle(band.factor)
         motions.keep(frames, consensus.affine, consensus.coefficients)
 
-    def _affine(self, fixed: Tensor, moving: Tensor, grid: Grid) -> list[Transform]:
+    def _affine(self, fixed: Tensor, moving: Tensor, grid: Grid, anchors: Sequence[Anchors] | None) -> list[Transform]:
         """Affine transforms of pairs."""
         levels = pyramid(fixed, moving, grid, coarsest=32, finest=2, blur=1.0)
-        return as_transforms(descend(levels, as_weights([Identity(grid.ndim)] * len(fixed)), "affine")[0])
+        pull = None if anchors is None else Pull(anchors, self.landmark_weight, min(grid.spacing))
+        return as_transforms(descend(levels, as_weights([Identity(grid.ndim)] * len(fixed)), "affine", pull=pull)[0])
 
-    def _chain(self, stack: Stack, device: torch.device | str) -> Steps[PerFrame]:
+    def _chain(self, stack: Stack, marks: Landmarks | None, device: torch.device | str) -> Steps[PerFrame]:
         """Affine transforms from frame to frame, composed; the identity where the user wants none."""
         chained = list[Transform]([Identity(stack.grid.ndim)])
         if not self.affine_first:
             return PerFrame(chained * stack.n_frames)
         for few in batches(stack.n_frames - 1, max(1, min(16, 4 * 512**2 // math.prod(stack.grid.shape)))):
             fixed, moving = (stack.tensor([frame + later for frame in few], device) for later in (0, 1))
-            for transform in self._affine(fixed, moving, stack.grid):
+            anchors = None if marks is None else [marks.pair(frame, frame + 1) for frame in few]
+            for transform in self._affine(fixed, moving, stack.grid, anchors):
                 chained.append(chained[-1].then(transform))
             yield Progress(few.stop, stack.n_frames - 1, "affine chain")
         return PerFrame(chained)

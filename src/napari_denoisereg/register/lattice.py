@@ -94,10 +94,27 @@ class Lattice:
         """
         found = []
         for n, step, size, spacing, origin in zip(self.shape, self.steps, grid.shape, grid.spacing, grid.origin, strict=True):
-            place = (torch.arange(size, device=device) * spacing + origin) / step
-            t = (place[:, None] - (torch.arange(n, device=device) - 1)).abs()
-            found.append(torch.where(t < 1, 2 / 3 - t**2 + t**3 / 2, (2 - t).clamp(min=0) ** 3 / 6))
+            found.append(self.weights((torch.arange(size, device=device) * spacing + origin) / step, n))
         return tuple(found)
+
+    @staticmethod
+    def weights(place: Tensor, count: int) -> Tensor:
+        """Weight of every node of one axis at some places.
+
+        Parameters
+        ----------
+        place : Tensor
+            ``(...)``, distances of nodes; 0 is the second node.
+        count : int
+            Number of nodes.
+
+        Returns
+        -------
+        Tensor
+            ``(..., count)``.
+        """
+        t = (place[..., None] - (torch.arange(count, device=place.device) - 1)).abs()
+        return torch.where(t < 1, 2 / 3 - t**2 + t**3 / 2, (2 - t).clamp(min=0) ** 3 / 6)
 
 
 def spread(coefficients: Tensor, bases: Bases) -> Tensor:

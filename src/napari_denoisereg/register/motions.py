@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_denoisereg.geometry import Affine, Displacement, Grid, Identity, Transform, compose, invert, warp
+from napari_denoisereg.geometry import Affine, Displacement, Grid, Identity, PerFrame, Transform, compose, invert, warp
 from napari_denoisereg.geometry.conventions import from_voxel_matrix, to_voxel_matrix
+from napari_denoisereg.register.anchors import Landmarks
 from napari_denoisereg.register.lattice import Lattice, spread
 
 FINER = 4  # displacements are kept at so many samples per node distance, where straight lines follow the spline
@@ -68,6 +69,26 @@ class Motions:
         """
         image = self._read(number)
         return warp(image, self._bent[number], fixed=self._grid, outside="edge") if number in self._bent else image
+
+    def marks(self, landmarks: Landmarks, frames: Sequence[int]) -> Tensor:
+        """Landmarks as frames show them that `frame` gives.
+
+        Parameters
+        ----------
+        landmarks : Landmarks
+            Of the movie.
+        frames : sequence of int
+            Which frames.
+
+        Returns
+        -------
+        Tensor
+            ``(T, K, D)``, px, float64.
+        """
+        still = Identity(self._grid.ndim)
+        chosen = Landmarks(landmarks.places[list(frames)])
+        places = chosen.before(PerFrame([self._bent.get(frame, still) for frame in frames])).places
+        return (places - torch.tensor(self._grid.origin, dtype=places.dtype)) / min(self._grid.spacing)
 
     def state(self, frames: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Motion as far as it is known; frames that are new go on from the last one that was found.

@@ -49,7 +49,8 @@ class Registrar(Method, family="registrar"):
     """Whether its `align_movie` is made for serial sections: every section is compared with its neighbours only."""
 
     takes_landmarks: ClassVar[bool] = False
-    """Whether places that a person marked can be a part of what it minimises, so that `align_marked` works."""
+    """Whether places that a person marked can be a part of what it minimises, so that `align_marked` works, and where it is
+    group-wise `align_movie_marked`."""
 
     @property
     def wants_raw(self) -> bool:
@@ -177,6 +178,36 @@ class Registrar(Method, family="registrar"):
             When the method only knows pairs.
         """
         raise TypeError(f"The registrar {self.kind!r} registers pairs, not a movie at once; call align() or use a series.")
+
+    def align_movie_marked(
+        self,
+        stack: Stack,
+        places: Tensor,
+        *,
+        start: PerFrame | None = None,
+        model: Model | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Steps[PerFrame]:
+        """Register all frames of a movie to the first at once, pulled by landmarks, where the method can.
+
+        Parameters
+        ----------
+        stack, start, model, device
+            See `align_movie`.
+        places : Tensor
+            Of landmarks, ``(T, K, D)``, world units, float64, CPU; not a number where one is not marked.
+
+        Returns
+        -------
+        Steps of PerFrame
+            First frame to each frame, world units; the first is the identity.
+
+        Raises
+        ------
+        TypeError
+            When the method cannot take landmarks, or only knows pairs.
+        """
+        raise TypeError(f"The registrar {self.kind!r} cannot take landmarks of a movie at once; give them as a start instead.")
 
     def denoise(self, stack: Stack, *, model: Model, device: torch.device | str = "cpu") -> Steps[Stack]:
         """Denoise with the registration model, where the method does both.

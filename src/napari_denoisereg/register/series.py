@@ -84,6 +84,20 @@ class Task:
         anchors = [self.landmarks.pair(*pair) for pair in pairs]
         return self.registrar.align_marked(fixed, moving, grid, anchors, start=start, model=self.model)
 
+    def align_movie(self) -> Steps[PerFrame]:
+        """Register all frames at once.
+
+        Returns
+        -------
+        Steps of PerFrame
+            First frame to each frame.
+        """
+        if self.landmarks is None:
+            return self.registrar.align_movie(self.stack, start=self.start, model=self.model, device=self.device)
+        return self.registrar.align_movie_marked(
+            self.stack, self.landmarks.places, start=self.start, model=self.model, device=self.device
+        )
+
 
 class Series(Method, family="series"):
     """How pairs become a stack."""
@@ -152,8 +166,7 @@ class Combined(Series, kind="combined"):
         if are_sections and not task.registrar.is_sectionwise:
             return (yield from ToPrevious().run(task))
         if are_sections or task.registrar.is_groupwise:
-            work = task.registrar.align_movie(task.stack, start=task.start, model=task.model, device=task.device)
-            return (yield from work)
+            return (yield from task.align_movie())
         first = task.stack.tensor([0], task.device)
         chained = yield from portion(ToPrevious().run(task), 0.0, 0.5, "frame to frame")
         refine = _refine(task, lambda count: first.expand(count, *first.shape[1:]), chained)
