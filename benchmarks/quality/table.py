@@ -1,32 +1,69 @@
-"""Print the quality table: project and peers side by side, from one run. See benchmarks/README.md."""
+"""The rows of the DenoiseReg paper's Table 1, peers and the project's recipes, side by side. See benchmarks/README.md.
 
+SETS, SEEDS and METHODS choose a part; BUDGET is how long every network is trained, s. Every row is printed as soon as it is
+known. With RECORD=file rows are remembered there and not measured anew, so that a table can be made in pieces.
+"""
+
+import json
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
+from cases import CHECKOUT, RECORDINGS, Case, cases, folded, missing
 from peers import PEERS
 
 import napari_denoisereg as dr
-from napari_denoisereg.evaluation.image_quality import psnr
-from napari_denoisereg.evaluation.synthetic import SyntheticMovie, nuclei_movie
-from napari_denoisereg.geometry import Identity, PerFrame, Transform
-from napari_denoisereg.pipeline import Pipeline, Result, evaluate, presets
-from napari_denoisereg.register import Registration, Series
+from napari_denoisereg.geometry import Identity, Transform
+from napari_denoisereg.pipeline import Pipeline, presets
+from napari_denoisereg.register import Registrar
 from napari_denoisereg.register.stacks import register_stack
 from napari_denoisereg.steps import finish
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-DATA = Path(os.environ.get("DENOISEREG_DATA", CHECKOUT.parent / "shared" / "data"))
+SETS = os.environ.get("SETS", "easy hard pc12 glioma").split()
 SEEDS = [int(seed) for seed in os.environ.get("SEEDS", "0 1 2").split()]
-METHODS = os.environ.get("METHODS", "affine denoisereg fast balanced best").split()
-DIFFICULTIES = os.environ.get("SETS", "easy hard").split()
+BUDGET = float(os.environ.get("BUDGET", "30"))
+RECORD = os.environ.get("RECORD")
+PAPER = {
+    "vm": ("VM", "voxelmorph"),
+    "deep_affine": ("Deep Affine", "deep_affine"),
+    "deep_denoise": ("Deep Denoise + Deep Affine", "deep_denoise_deep_affine"),
+    "denoisereg": ("DenoiseReg", "denoisereg"),
+    "raw_vm": ("DenoiseReg* + VM", "denoisereg_raw_voxelmorph"),
+    "denoisereg_vm": ("DenoiseReg + VM", "denoisereg_voxelmorph"),
+}
+OURS = {name: (f"napari-denoisereg: {name}", name) for name in ("affine", "fast", "balanced", "best")}
+METHODS = os.environ.get("METHODS", f"unregistered {' '.join(PAPER)} peers fast balanced best").split()
 
 lines: list[str] = []
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a method made of a movie; ``alone``: what its networks predict where nothing is refined."""
+
+    transforms: Sequence[Transform]
+    denoised: np.ndarray | None = None
+    alone: Sequence[Transform] | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement; errors as the set measures them, shares of folded pixels, s per frame."""
+
+    movie: str
+    method: str
+    error: float
+    folded: float
+    seconds: float
+    alone: float | None = None
+    alone_folded: float | None = None
+    remark: str = ""
 
 
 def say(text: str = "") -> None:
@@ -34,96 +71,129 @@ def say(text: str = "") -> None:
     lines.append(text)
 
 
-def recipe(name: str) -> Pipeline:
-    """A preset, or one registrar by its kind."""
+def with_budget(name: str) -> Pipeline:
+    """A preset, or one registrar by its kind, every network of which is trained for BUDGET."""
     known = presets()
-    return known[name] if name in known else Pipeline.model_validate({"name": name, "register": [{"kind": name}]})
+    recipe = known[name] if name in known else Pipeline.model_validate({"name": name, "register": [{"kind": name}]})
+    steps = tuple(each.model_copy(update={"seconds": BUDGET}) if each.is_trained else each for each in recipe.registrars)
+    denoiser = recipe.denoise
+    if denoiser is not None and denoiser.is_trained:
+        denoiser = denoiser.model_copy(update={"seconds": BUDGET})
+    return recipe.model_copy(update={"registrars": steps, "denoise": denoiser})
 
 
-def error(movie: SyntheticMovie, transforms: Sequence[Transform]) -> float:
-    """Mean error over frames 1 to the last, px."""
-    grid = dr.Stack(movie.noisy, axes="tyx").grid
-    result = evaluate(movie.keypoints, Registration(PerFrame(list(transforms)), grid))
-    return float(np.nanmean(result.after[result.frame > 0]))
+def run_recipe(stack: dr.Stack, name: str) -> tuple[Outcome, float]:
+    """The result, and the seconds it took."""
+    recipe, begin = with_budget(name), time.perf_counter()
+    result = finish(recipe.run(stack))
+    spent = time.perf_counter() - begin
+    assert result.registration is not None
+    denoised = None if result.denoised is None else np.asarray(result.denoised.data)
+    alone = None
+    if any("refinement" in type(step).model_fields for step in recipe.registrars):
+        plain = [step.model_copy(update={"refinement": 0}) for step in recipe.registrars]
+        models = [model for model in result.models if isinstance(model.method, Registrar)]
+        work = register_stack(result.denoised or stack, plain, series=recipe.series, models=models, noisy=stack)
+        alone = list(finish(work).transforms)
+    return Outcome(list(result.registration.transforms), denoised, alone), spent
 
 
-def timed(work: Callable[[], object]) -> tuple[object, float]:
-    start = time.perf_counter()
-    return work(), time.perf_counter() - start
+def run_peer(stack: dr.Stack, find: Callable[[np.ndarray], Sequence[Transform]]) -> tuple[Outcome, float]:
+    begin = time.perf_counter()
+    found = find(np.asarray(stack.data).astype(np.float32))
+    return Outcome(list(found)), time.perf_counter() - begin
 
 
-def row(name: str, errors: list[float], seconds: list[float], frames: int, decibels: list[float] | None = None) -> None:
-    spread = f"{np.median(errors):6.2f} ({min(errors):.2f} to {max(errors):.2f})"
-    noise = f"{np.median(decibels):6.2f} dB" if decibels else ""
-    say(f"{name:<40}{spread:<26}{np.median(seconds) / frames:8.2f}   {noise}")
-
-
-def synthetic(difficulty: str) -> None:
-    movies = [nuclei_movie(difficulty, seed=seed) for seed in SEEDS]
-    frames = len(movies[0].noisy)
-    say(f"\n{difficulty}, seeds {SEEDS}: error at keypoints, px: median (range), s/frame, PSNR of the denoised movie")
-    row("unregistered", [error(movie, [Identity(2)] * frames) for movie in movies], [0.0], frames)
-    for name, peer in PEERS.items():
-        runs = [timed(lambda m=movie, p=peer: p(m.noisy)) for movie in movies]
-        row(name, [error(movie, run[0]) for movie, run in zip(movies, runs, strict=True)], [run[1] for run in runs], frames)
+def methods() -> Iterator[tuple[str, Callable[[dr.Stack], tuple[Outcome, float]]]]:
+    """Names and methods that were asked for, in the order of the table."""
+    recipes = {**PAPER, **OURS}
     for name in METHODS:
-        errors, seconds, decibels, alone = [], [], [], []
-        for movie in movies:
-            stack = dr.Stack(movie.noisy, axes="tyx")
-            result, spent = timed(lambda s=stack, n=name: finish(recipe(n).run(s)))
-            assert isinstance(result, Result)
-            errors.append(error(movie, result.registration.transforms))
-            seconds.append(spent)
-            if result.denoised is not None:
-                decibels.append(psnr(np.asarray(result.denoised.data), movie.clean, peak=movie.peak))
-            alone += [error(movie, each) for each in network_alone(result, stack)]
-        row(f"napari-denoisereg: {name}", errors, seconds, frames, decibels)
-        for place, how in enumerate(("to the first frame", "chained")):
-            if alone:
-                trained = next(step for step in recipe(name).registrars if step.is_trained)
-                row(f"  its network alone, {how}", alone[place::2], [0.0], frames)
-                say(f"  trained for {trained.seconds:.0f} s")
+        if name == "unregistered":
+            yield "Unregistered", lambda stack: (Outcome([Identity(2)] * stack.n_frames), 0.0)
+        elif name == "peers":
+            for title, find in PEERS.items():
+                yield title, lambda stack, find=find: run_peer(stack, find)
+        else:
+            title, recipe = recipes[name]
+            yield title, lambda stack, recipe=recipe: run_recipe(stack, recipe)
 
 
-def network_alone(result: Result, stack: dr.Stack) -> list[PerFrame]:
-    """What the trained network predicts without refinement: to the first frame, and chained."""
-    for model in result.models:
-        if "refinement" in type(model.method).model_fields:
-            plain = model.method.model_copy(update={"refinement": 0})
-            kinds = (Series.coerce("to_first"), Series.coerce("to_previous"))
-            runs = [finish(register_stack(stack, [plain], series=each, models=[model])) for each in kinds]
-            return [run.transforms for run in runs]
-    return []
+def measured(case: Case, title: str, method: Callable[[dr.Stack], tuple[Outcome, float]]) -> Row:
+    outcome, seconds = method(case.stack)
+    alone = outcome.alone
+    return Row(
+        case.name,
+        title,
+        case.error(outcome.transforms),
+        folded(case, outcome.transforms),
+        seconds / case.stack.n_frames,
+        None if alone is None else case.error(alone),
+        None if alone is None else folded(case, alone),
+        case.remark(outcome.transforms, outcome.denoised),
+    )
 
 
-def drift() -> None:
-    folder = DATA / "timelapse_pc12_drift"
-    say("\ntimelapse_pc12_drift: mean squared difference to the first frame, frames 1 to the last, where all are defined")
-    if not folder.is_dir():
-        say(f"left out: {folder} is not there (set DENOISEREG_DATA)")
-        return
-    stack = dr.read(folder / "movie.tif", axes="tyx")
-    raw = np.asarray(stack.data).astype(float)
-    candidates = {"unregistered": raw}
-    for path in sorted(folder.glob("stackreg_*.tif")):
-        candidates[path.stem.replace("_", " ")] = np.asarray(dr.read(path, axes="tyx").data).astype(float)
-    for name in METHODS:
-        result, spent = timed(lambda n=name: finish(recipe(n).run(stack)))
-        aligned = result.registration.warp(stack.with_data(raw), outside=float("nan"))
-        candidates[f"napari-denoisereg: {name} ({spent / len(raw):.2f} s/frame)"] = np.asarray(aligned.data)
-    # StackReg fills the outside with zeros; every candidate is judged on the voxels that all of them define.
-    valid = np.all([np.isfinite(c).all(0) & (c != 0).all(0) for c in candidates.values()], axis=0)
-    say(f"judged on {valid.mean():.0%} of the field")
-    for name, frames in candidates.items():
-        say(f"{name:<60}{np.mean((frames[1:] - frames[:1])[:, valid] ** 2):12.1f}")
+def shown(row: Row, spread: str = "") -> str:
+    alone = "" if row.alone is None else f"{row.alone:8.2f}{row.alone_folded:9.3%}"
+    return f"{row.method:<38}{row.error:8.2f}{spread:<17}{row.folded:9.3%} {alone:<18}{row.seconds:8.2f}   {row.remark}"
+
+
+def remembered() -> list[Row]:
+    if RECORD is None or not Path(RECORD).is_file():
+        return []
+    return [Row(**json.loads(line)) for line in Path(RECORD).read_text(encoding="utf-8").splitlines()]
+
+
+def remember(row: Row) -> None:
+    if RECORD is not None:
+        with Path(RECORD).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(row)) + "\n")
+
+
+def summary(name: str, rows: Sequence[Row]) -> None:
+    """Median and range over the movies of a set."""
+    say(f"\n{name}, movies: {len({row.movie for row in rows})}; median of the errors, worst of the folds")
+    say(f"{'':<38}{'error':>8}{' (range)':<17}{'folded':>9} {'networks alone':>16}  {'s/frame':>8}")
+    for method in dict.fromkeys(row.method for row in rows):
+        same = [row for row in rows if row.method == method]
+        errors = [row.error for row in same]
+        middle = Row(
+            name,
+            method,
+            float(np.median(errors)),
+            max(row.folded for row in same),
+            float(np.median([row.seconds for row in same])),
+            _over(np.median, [row.alone for row in same]),
+            _over(max, [row.alone_folded for row in same]),
+            ", ".join(row.remark for row in same if row.remark),
+        )
+        say(shown(middle, f" ({min(errors):.2f} to {max(errors):.2f})"))
+
+
+def _over(what: Callable[[list[float]], float], values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(what(known)) if known else None
 
 
 def main() -> None:
     say(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    for difficulty in DIFFICULTIES:
-        synthetic(difficulty)
-    drift()
-    folder = Path(__file__).resolve().parents[1] / "results"
+    say(f"Every network is trained on the movie itself for {BUDGET:.0f} s.")
+    known, found = {(row.movie, row.method): row for row in remembered()}, dict[str, list[Row]]()
+    for name in SETS:
+        if name in RECORDINGS and not any(True for _ in cases(name, SEEDS)):
+            say(missing(name))
+        for case in cases(name, SEEDS):
+            print(f"\n{case.name}: {case.measure}", flush=True)
+            for title, method in methods():
+                row = known.get((case.name, title))
+                if row is None:
+                    row = measured(case, title, method)
+                    remember(row)
+                print(shown(row), flush=True)
+                found.setdefault(name, []).append(row)
+    for name, rows in found.items():
+        summary(name, rows)
+    folder = CHECKOUT / "benchmarks" / "results"
     folder.mkdir(exist_ok=True)
     (folder / f"{datetime.now(UTC):%Y-%m-%d}-quality.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
