@@ -27,6 +27,7 @@ from napari_denoisereg.encode import Encoder
 from napari_denoisereg.encode.binding import with_encoders
 from napari_denoisereg.evaluation.keypoints import KeypointError, Keypoints
 from napari_denoisereg.geometry import Grid, PerFrame
+from napari_denoisereg.io.library import FAMILIES as FAMILIES
 from napari_denoisereg.judging import evaluate as evaluate
 from napari_denoisereg.judging import keypoint_score as keypoint_score
 from napari_denoisereg.judging import mappings as mappings
@@ -46,7 +47,6 @@ from napari_denoisereg.steps import finish as finish
 
 PREVIEW_SECONDS = 5.0
 Register = Callable[..., Steps[tuple[Registration, tuple[Model, ...]]]]
-FAMILIES: tuple[type[Method], ...] = (Denoiser, Registrar, Encoder)
 
 
 @dataclass(frozen=True, eq=False)

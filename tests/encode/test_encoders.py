@@ -38,6 +38,9 @@ def blobs(ndim: int = 2) -> tuple[Stack, Stack]:
 def test_an_encoder_is_trained_saved_and_named(method: Autoencoder, ndim: int, tmp_path: Path) -> None:
     stack, labels = blobs(ndim)
     model = finish(method.fit([stack], labels=[labels]))
+    seen = method.shown(model, stack.tensor([0])[0])
+    assert seen.shape == stack.grid.shape
+    assert seen.isfinite().all()
     path = tmp_path / "encoder.safetensors"
     model.save(path)
     assert load(path, FAMILIES).method == method
@@ -110,3 +113,16 @@ def test_a_bound_encoder_is_no_setting() -> None:
     assert bound.to_dict() == DeepSimilarity().to_dict()
     assert bound.has_encoder
     assert not DeepSimilarity().has_encoder
+
+
+@pytest.mark.slow
+def test_one_sees_what_an_encoder_has_learnt() -> None:
+    stack, labels = blobs()
+    image, things = stack.tensor([0])[0], torch.from_numpy(labels.frame(0) > 0)
+    budget = {"iterations": 60, "patch": 24, "seed": 1}
+    model = finish(Segmentation(**budget).fit([stack], labels=[labels]))
+    seen = Segmentation().shown(model, image)
+    assert (seen[things] / image[things]).mean() > 0.9  # things stay as they are
+    assert seen[~things].std() < 0.5 * image[~things].std()  # and the background is dark
+    model = finish(Autoencoder(**{**budget, "iterations": 200}).fit([stack]))
+    assert torch.corrcoef(torch.stack([Autoencoder().shown(model, image).ravel(), image.ravel()]))[0, 1] > 0.3

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from napari.layers import Image, Points
+from napari.layers import Image, Labels, Points
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QPushButton, QWidget
 from superqt import QCollapsible
 
 from napari_denoisereg.io.library import Library
+from napari_denoisereg.losses import Similarity
 from napari_denoisereg.steps import finish
 from napari_denoisereg.widgets import finetune_start
 from napari_denoisereg.widgets.finetune_data import keypoints_in, place_in_view
@@ -224,6 +225,35 @@ def test_a_start_says_whether_it_knows_such_data(open_dock: Any, qtbot: Any) -> 
     assert dock._start.start().title == "The model just trained"
     wait(qtbot, dock)
     assert dock._lesson.model.provenance["iterations_in_all"] == BRIEF
+
+
+def test_an_encoder_learns_from_labels(open_dock: Any, qtbot: Any, library: Library, told: list) -> None:
+    layer = movie()
+    drawn = np.zeros(layer.data.shape, np.uint8)
+    drawn[2] = layer.data[2] > 320
+    viewer, dock = open_dock(layer, Labels(drawn, name="drawn"), Labels(drawn[:, :9], name="cut"))
+    method = dock._start._method
+    assert not dock._labels.isVisibleTo(dock)
+    method.setCurrentIndex(method.findData("segmentation"))
+    assert dock._labels.isVisibleTo(dock)
+    assert not dock._train.isEnabled()
+    choice = dock._labels._choice
+    for name in ("cut", "drawn"):
+        choice.showPopup()
+        choice.setCurrentIndex(choice.findText(name))
+        choice.hidePopup()
+        press(qtbot, dock, "Train")
+        if name == "cut":
+            assert "labels as large as the movie" in str(told[-1].message)
+    wait(qtbot, dock)
+    assert dock._panel.watch.pictures.captions() == ["Raw", "Recognised"]
+    assert "similarity 'Deep features'" in dock._result._words.text()
+    assert not next(each for each in dock._result._buttons if each.text() == "Use on layer").isVisibleTo(dock._result)
+    dock._result._name.setText("things")
+    press(qtbot, dock._result, "Save to library")
+    (entry,) = [each for each in library.entries() if not each.is_builtin]
+    assert Similarity.coerce({"kind": "deepsim", "encoder": str(entry.path)}).has_encoder
+    assert names(viewer) == ["cells", "drawn", "cut"]
 
 
 def test_several_movies_are_learnt_from(open_dock: Any, qtbot: Any) -> None:

@@ -34,7 +34,7 @@ class Autoencoder(Encoder, kind="autoencoder"):
     ) -> Steps[Model]:
         """Train on stacks; see `Encoder.fit`. The loss is the mean squared difference of patches and what is made of them."""
         pool = FramePool(stacks, seed=self.seed)
-        network = self._network(pool.ndim, 1, has_skips=False, start=start).to(device)
+        network = self._network(pool.ndim, 1, start=start).to(device)
         aside = pool.hold_out(HELD_OUT, self.patch).to(device)
 
         def draw() -> Batch:

@@ -30,6 +30,10 @@ class Encoder(Method, family="encoder"):
     is_trained: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
     """Whether `fit` must be given labels."""
+    has_skips: ClassVar[bool] = False
+    """Whether its network hands features of every level on; see `networks.feature_net.FeatureNet`."""
+    makes: ClassVar[str] = "Made again"
+    """What `shown` shows, in plain words."""
 
     seconds: float = setting(60.0, "Longest training time; whichever budget ends first.", unit="s", gt=0, le=1e6)
     iterations: int = setting(10_000, "Most training iterations.", ge=1, le=10_000_000)
@@ -72,6 +76,31 @@ class Encoder(Method, family="encoder"):
         """
         raise NotImplementedError
 
+    def shown(self, model: Model, image: Tensor) -> Tensor:
+        """What the trained network makes of an image: how a person sees what it has learnt.
+
+        Parameters
+        ----------
+        model : Model
+            Of this method.
+        image : Tensor
+            ``(*spatial)``, in the stack's own scale.
+
+        Returns
+        -------
+        Tensor
+            ``(*spatial)``.
+        """
+        network = self._network(model.ndim, len(model.weights["last.bias"]), start=model).eval()
+        mean, std = (float(model.statistics[name]) for name in ("mean", "std"))
+        with torch.inference_mode():
+            standard = (image[None, None] - mean) / std
+            return self._picture(standard[0, 0], network(standard)[0]) * std + mean
+
+    def _picture(self, image: Tensor, made: Tensor) -> Tensor:  # noqa: ARG002 - others look at the image, too
+        """What to show of an image ``(*spatial)`` and the network's output ``(outputs, *spatial)``, both standardised."""
+        return made[0]
+
     def _trained(
         self,
         network: FeatureNet,
@@ -98,9 +127,9 @@ class Encoder(Method, family="encoder"):
         training = Training(network, pool.model(self, seed=self.seed), budget, random=(pool.random,), start=start)
         return (yield from training.run(loss, lambda: float(cost(network(aside[0]), aside[1]))))
 
-    def _network(self, ndim: int, outputs: int, *, has_skips: bool, start: Model | None) -> FeatureNet:
+    def _network(self, ndim: int, outputs: int, *, start: Model | None) -> FeatureNet:
         with devices.seeded(self.seed):
-            network = FeatureNet(ndim, outputs, has_skips=has_skips)
+            network = FeatureNet(ndim, outputs, has_skips=self.has_skips)
         if start is not None:
             start.expect(type(self), ndim)
             network.load_state_dict(dict(start.weights))

@@ -27,6 +27,8 @@ class Segmentation(Encoder, kind="segmentation"):
     title: ClassVar[str] = "Segmentation (from labels)"
     reference: ClassVar[str] = "https://arxiv.org/abs/2011.05735"
     needs_labels: ClassVar[bool] = True
+    has_skips: ClassVar[bool] = True
+    makes: ClassVar[str] = "Recognised"
 
     meaning: Literal["objects", "classes"] = setting(
         "objects", "objects: every number is one thing, and things are told from background; classes: numbers are kinds."
@@ -44,13 +46,18 @@ class Segmentation(Encoder, kind="segmentation"):
         _check(stacks, labels)
         pool = FramePool(stacks, seed=self.seed)
         shown = _Labelled(stacks, labels, self.meaning)
-        network = self._network(pool.ndim, shown.n_classes, has_skips=True, start=start).to(device)
+        network = self._network(pool.ndim, shown.n_classes, start=start).to(device)
         aside = shown.patches(HELD_OUT, self.patch, np.random.default_rng([self.seed, 1]), device)
 
         def draw() -> Batch:
             return shown.patches(self.batch, self.patch, pool.random, device)
 
         return (yield from self._trained(network, pool, draw, nn.functional.cross_entropy, aside, start))
+
+    def _picture(self, image: Tensor, made: Tensor) -> Tensor:
+        """The image, the darker the surer the network is that it is background."""
+        low = image.min()
+        return low + (image - low) * (1 - made.softmax(0)[0])
 
 
 class _Labelled:

@@ -79,8 +79,8 @@ def export_package(model: Model, path: str | Path, sample: Stack, *, frame: int 
     method = model.method
     if not isinstance(method, _HasImageNetwork):
         raise TypeError(
-            f"{method.title or method.kind!r} works on several frames at once, which bioimage.io packages cannot describe; "
-            "save the model to a file instead."
+            f"{method.title or method.kind!r} does not turn one image into a better one by itself, which is all "
+            "that bioimage.io packages can describe; save the model to a file instead."
         )
     model.expect(type(method), sample.grid.ndim)
     network = _RawToDenoised(method.image_network(model), model.ndim).eval()

@@ -21,11 +21,12 @@ import psutil
 from torch import Tensor
 
 from napari_denoisereg.denoise import Denoiser
+from napari_denoisereg.encode import Encoder
 from napari_denoisereg.method import Method
 from napari_denoisereg.model import Model, load
 from napari_denoisereg.register import Registrar
 
-FAMILIES: tuple[type[Method], ...] = (Denoiser, Registrar)
+FAMILIES: tuple[type[Method], ...] = (Denoiser, Registrar, Encoder)
 SUFFIX = ".model"
 FOLDER_VARIABLE = "DENOISEREG_MODELS"
 BUILTIN = Path(__file__).parent.parent / "models"

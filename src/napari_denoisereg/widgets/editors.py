@@ -185,7 +185,10 @@ class PathEditor(Editor):
         self._line.setText(str(value))
 
     def _on_choose(self) -> None:
-        chosen, _ = QFileDialog.getOpenFileName(self, "Choose a file", self._line.text())
+        from napari_denoisereg.io.library import Library
+
+        # The files that settings name are models: look where the user keeps them.
+        chosen, _ = QFileDialog.getOpenFileName(self, "Choose a file", self._line.text() or str(Library().folder))
         if chosen:
             self._line.setText(chosen)
 

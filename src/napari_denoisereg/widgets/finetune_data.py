@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image, Layer, Points
-from qtpy.QtCore import Qt
+from napari.layers import Image, Labels, Layer, Points
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]  # qtpy renames pyqtSignal
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
+from napari_denoisereg.widgets.fresh_combo import FreshCombo, in_row, layers_of
 from napari_denoisereg.widgets.layers import METADATA_KEY, Look, arrow_layer_data, image_layer_data, stack_from
 from napari_denoisereg.widgets.section import Section
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from napari_denoisereg.widgets.denoise_register_job import Outcome
     from napari_denoisereg.widgets.layers import LayerData
 
+NO_LABELS = "Choose a labels layer"
+ABOUT_LABELS = "Things drawn on some frames of the movie, 0 is background. The network learns to tell them apart."
 LEAST_SIDE = 16  # px: a smaller region shows nothing
 
 
@@ -102,6 +106,61 @@ class MoreLayers(QWidget):
             item.setCheckState(Qt.CheckState.Checked if layer in ticked else Qt.CheckState.Unchecked)
             self._list.addItem(item)
         self.setVisible(bool(self._layers))
+
+
+class LabelsRow(QWidget):
+    """Labels to learn from, for methods that need some.
+
+    Signal ``changed()``.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Whose layers.
+    parent : QWidget, optional
+        Qt parent.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._choice = FreshCombo(NO_LABELS, ABOUT_LABELS, lambda: layers_of(viewer, Labels))
+        self._choice.currentIndexChanged.connect(lambda _: self.changed.emit())
+        in_row(self, "Labels", self._choice)
+
+    def has_choice(self) -> bool:
+        """Whether there are labels to learn from."""
+        return self._choice.currentData() is not None
+
+    def stack(self, movie: Stack) -> Stack | None:
+        """The chosen labels.
+
+        Parameters
+        ----------
+        movie : Stack
+            They are drawn on; without channel axis.
+
+        Returns
+        -------
+        Stack or None
+            None where none are chosen.
+
+        Raises
+        ------
+        ValueError
+            When they are no voxels of the movie.
+        """
+        layer = self._choice.currentData()
+        if layer is None or layer not in self._viewer.layers:
+            return None
+        if tuple(layer.data.shape) != movie.shape:
+            raise ValueError(
+                f"Expected labels as large as the movie, {movie.shape}, got layer {layer.name!r} of {tuple(layer.data.shape)}; "
+                "draw them on the movie itself (button 'New labels layer'). Frames without any are left out."
+            )
+        return replace(movie, data=layer.data, name=layer.name)
 
 
 def place_in_view(layer: Image, stack: Stack, viewer: Any) -> tuple[int, tuple[slice, ...]]:

@@ -15,7 +15,7 @@ from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_denoisereg.widgets.finetune_data import MoreLayers, keypoints_in, place_in_view, result_layers
+from napari_denoisereg.widgets.finetune_data import LabelsRow, MoreLayers, keypoints_in, place_in_view, result_layers
 from napari_denoisereg.widgets.finetune_engine import JUST_TRAINED, Workshop, judge, load_workshop, starts
 from napari_denoisereg.widgets.finetune_job import InView, Lesson, Order, Sight, comparison, train
 from napari_denoisereg.widgets.finetune_panel import Panel
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import napari
 
     from napari_denoisereg.io.library import Entry
+    from napari_denoisereg.method import Method
     from napari_denoisereg.model import Model
     from napari_denoisereg.steps import Progress, Steps
     from napari_denoisereg.training import Training
@@ -70,6 +71,7 @@ class FineTuneDock(QWidget):
     def _make_widgets(self) -> None:
         self._source = SourceForm(self._viewer)
         self._more = MoreLayers(self._viewer)
+        self._labels = LabelsRow(self._viewer)
         self._start = StartForm()
         self._judgement = wrapped_label()
         self._judgement.setObjectName("judgement")
@@ -113,7 +115,7 @@ class FineTuneDock(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
     def _choices(self) -> tuple[QWidget, ...]:
-        return self._start, self._discard, self._judges, self._judgement, self._result
+        return self._start, self._labels, self._discard, self._judges, self._judgement, self._result
 
     @staticmethod
     def _line() -> QFrame:
@@ -124,6 +126,7 @@ class FineTuneDock(QWidget):
     def _connect(self) -> None:
         self._source.changed.connect(self._on_chosen)
         self._start.changed.connect(self._on_chosen)
+        self._labels.changed.connect(self._refresh)
         self._train.clicked.connect(self._on_train)
         self._stop.clicked.connect(self._on_stop)
         self._discard.clicked.connect(self._on_discard)
@@ -203,14 +206,18 @@ class FineTuneDock(QWidget):
         if stack is None or layer is None or method is None or workshop is None:
             return
         try:
-            others = self._more.stacks()
+            one, others = stack.channel(self._source.channel()), self._more.stacks()
+            labels = self._labels.stack(one) if _needs_labels(method) else None
+            if labels is not None and others:
+                raise ValueError("Labels belong to one movie: untick the other layers.")
         except (TypeError, ValueError) as error:
             report(error)
             return
-        one = stack.channel(self._source.channel())
         self._layer, self._view.place = layer, place_in_view(layer, stack, self._viewer)
         keypoints = None if start is not None and start.is_unfinished else keypoints_in(self._viewer, method, stack)
-        order = Order(method, (one, *others), None if start is None else start.load, keypoints)
+        order = Order(
+            method, (one, *others), None if start is None else start.load, keypoints, labels=() if labels is None else (labels,)
+        )
         self._panel.show()
         self._runner.start(train(order, self._view, workshop.library), f"Train on {layer.name}", self._on_trained)
 
@@ -316,6 +323,9 @@ class FineTuneDock(QWidget):
         except ValueError as error:
             method, problem = None, str(error)
         is_busy = self._runner.is_running
+        self._labels.setVisible(_needs_labels(method))
+        if _needs_labels(method) and not self._labels.has_choice():
+            method, problem = None, "Choose the labels to learn from."
         is_ready = method is not None and self._source.stack() is not None and not is_busy
         self._train.setEnabled(is_ready)
         self._train.setToolTip(problem or ABOUT_TRAIN)
@@ -351,3 +361,7 @@ class FineTuneDock(QWidget):
         """Stop work when the widget is closed."""
         self.close_down()
         super().closeEvent(event)
+
+
+def _needs_labels(method: Method | None) -> bool:
+    return bool(getattr(method, "needs_labels", False))

@@ -71,6 +71,8 @@ class Order:
         Judge the models of a registrar.
     device : str
         Where to train.
+    labels : tuple of Stack
+        One for each stack, for encoders that learn from labels.
     """
 
     method: Method
@@ -78,6 +80,7 @@ class Order:
     start: Callable[[], Model] | None = None
     keypoints: Keypoints | None = None
     device: str = "auto"
+    labels: tuple[Stack, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +133,7 @@ def train(order: Order, view: InView, library: Library) -> Steps[Lesson]:
         yield from portion(inspect(stack), 0.02 * number / count, 0.02 * (number + 1) / count)
     start = None if order.start is None else order.start()
     where = devices.choose(order.device)
-    fit = order.method.fit(order.stacks, start=start, device=where, **_judge(order))  # type: ignore[attr-defined]
+    fit = order.method.fit(order.stacks, start=start, device=where, **_help(order))  # type: ignore[attr-defined]
     steps = saved_on_the_way(gone_on_with(fit, start), library.unfinished_path())
     lesson = yield from portion(_watched(steps, order.stacks[0], view), 0.02, 1.0)
     for entry in library.unfinished():
@@ -144,10 +147,13 @@ def _same(one: Model, other: Model) -> bool:
     return other.unfinished is not None and one.provenance == other.provenance and one.method == other.method
 
 
-def _judge(order: Order) -> dict[str, Any]:
+def _help(order: Order) -> dict[str, Any]:
+    """What some methods are given beside the movies."""
     from napari_denoisereg.pipeline import keypoint_score
     from napari_denoisereg.register import Registrar
 
+    if order.labels:
+        return {"labels": order.labels}
     if order.keypoints is None or not isinstance(order.method, Registrar):
         return {}
     return {"score": keypoint_score((order.method,), order.stacks[0], order.keypoints)}

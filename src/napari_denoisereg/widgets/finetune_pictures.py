@@ -11,6 +11,7 @@ import numpy as np
 from napari_denoisereg.steps import finish
 
 if TYPE_CHECKING:
+    from napari_denoisereg.encode import Encoder
     from napari_denoisereg.model import Model
     from napari_denoisereg.stack import Stack
 
@@ -56,11 +57,16 @@ def panels_of(model: Model, stack: Stack, place: tuple[int, Region]) -> tuple[Pa
     -------
     tuple of Panel
         For a denoiser raw, denoised and residual; for a registrar the first frame with this one on it, before and after, and
-        its denoised frame where it makes one.
+        its denoised frame where it makes one; for an encoder raw and what its network makes of it.
     """
     from napari_denoisereg.denoise import Denoiser
+    from napari_denoisereg.encode import Encoder
 
     frame, region = place
+    if isinstance(model.method, Encoder):
+        image, made = _encoded(model.method, model, stack, place)
+        limits = contrast_of(image)
+        return (Panel("Raw", grey(image, limits)), Panel(model.method.makes, grey(made, limits)))
     if isinstance(model.method, Denoiser):
         raw, clean = predicted(model, stack, place)
         limits = contrast_of(raw)
@@ -107,6 +113,16 @@ def predicted(model: Model, stack: Stack, place: tuple[int, Region]) -> tuple[np
     inner = tuple(slice(max(0, r.start - c.start), r.stop - c.start) for r, c in zip(region, cut, strict=True))
     plane = _plane(inner, ndim)
     return values[frame - first][plane], clean[plane]
+
+
+def _encoded(
+    method: Encoder, model: Model, stack: Stack, place: tuple[int, Region]
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """A plane of a region, and what an encoder's network makes of it."""
+    cut = _around(place[1], stack.grid.shape, LARGEST[stack.grid.ndim])
+    image = stack.tensor([place[0]])[0][cut]
+    plane = _plane(tuple(slice(0, size) for size in image.shape), image.ndim)
+    return np.asarray(image)[plane], np.asarray(method.shown(model, image))[plane]
 
 
 def _aligned(model: Model, stack: Stack, frame: int) -> tuple[np.ndarray[Any, Any], ...]:

@@ -12,6 +12,10 @@ from napari_denoisereg.widgets.source_form import wrapped_label
 if TYPE_CHECKING:
     from napari_denoisereg.widgets.finetune_job import Lesson
 
+FOR_SIMILARITIES = (
+    "Registrars compare images with it: save it, then name its file as the encoder of the similarity 'Deep features'."
+)
+
 
 class ResultBox(QGroupBox):
     """Name, notes and buttons; hidden before there is a model.
@@ -72,6 +76,7 @@ class ResultBox(QGroupBox):
             Its model is the best.
         """
         self._words.setText(in_words(lesson))
+        self._buttons[1].setVisible(lesson.model.method.family != "encoder")
         self._name.setText(", ".join(lesson.model.provenance.get("trained_on", ())))
         self.show()
 
@@ -101,7 +106,7 @@ def in_words(lesson: Lesson) -> str:
     whole = told.get("iterations_in_all", told.get("iterations", 0))
     words = f"Best after {told.get('iterations', whole)} of {whole} iterations"
     if "score" in told:
-        return f"{words}, chosen by keypoints ({told['score']:.2f} px)."
-    if "validation" in told:
-        return f"{words}, chosen on held-out data (loss {told['validation']:.3f})."
-    return f"{words}."
+        words += f", chosen by keypoints ({told['score']:.2f} px)"
+    elif "validation" in told:
+        words += f", chosen on held-out data (loss {told['validation']:.3f})"
+    return f"{words}. {FOR_SIMILARITIES}" if lesson.model.method.family == "encoder" else f"{words}."

@@ -82,7 +82,9 @@ class StartForm(QWidget):
         self._about = wrapped_label(SCRATCH)
         self._method = QComboBox()
         calm(self._method)
-        self._method.setToolTip("What the network shall learn: to denoise, or to register.")
+        self._method.setToolTip(
+            "What the network shall learn: to denoise, to register, or features that registrars compare images by."
+        )
         self._minutes = QDoubleSpinBox()
         calm(self._minutes)
         self._minutes.setRange(0.1, 10_000.0)

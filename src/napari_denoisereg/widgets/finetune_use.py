@@ -30,9 +30,15 @@ def use(model: Model, stack: Stack) -> Steps[Outcome]:
         As of a recipe. A model that has not seen such data warns.
     """
     from napari_denoisereg.denoise import Denoiser
+    from napari_denoisereg.encode import Encoder
     from napari_denoisereg.pipeline import Pipeline
 
     method = model.method
+    if isinstance(method, Encoder):
+        raise TypeError(
+            f"The model of {method.title!r} makes no layer: it compares images for a registrar. In 'Denoise and register' "
+            "choose a registrar with the similarity 'Deep features' and name the model's file as its encoder."
+        )
     recipe = Pipeline(denoise=method) if isinstance(method, Denoiser) else Pipeline(registrars=(method,))
     return (yield from run_recipe(recipe, stack, "auto", [model]))
 

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels, Shapes
-from qtpy.QtWidgets import QComboBox, QFormLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
-from napari_denoisereg.widgets.editors import calm
-from napari_denoisereg.widgets.source_form import row_label
+from napari_denoisereg.widgets.fresh_combo import FreshCombo, in_row, layers_of
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
@@ -17,6 +16,10 @@ if TYPE_CHECKING:
     from napari_denoisereg.stack import Stack
 
 EVERYWHERE = "Everywhere"
+ABOUT = (
+    "Registration looks only at what a Labels or Shapes layer marks, e.g. one nucleus among many. Drawn in one frame "
+    "it is followed from the first frame on; drawn in every frame it holds frame by frame."
+)
 
 
 class RegionChooser(QWidget):
@@ -32,11 +35,9 @@ class RegionChooser(QWidget):
 
     def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._choice = _FreshCombo(viewer)
-        rows = QFormLayout(self)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        rows.addRow(row_label("Look at"), self._choice)
+        self._viewer = viewer
+        self._choice = FreshCombo(EVERYWHERE, ABOUT, lambda: layers_of(viewer, Labels, Shapes))
+        in_row(self, "Look at", self._choice)
 
     def region(self, layer: Image, stack: Stack) -> Any:
         """What is marked, in the voxels of a stack.
@@ -59,37 +60,9 @@ class RegionChooser(QWidget):
             When the chosen layer is gone, or cannot be laid on the movie voxel by voxel.
         """
         chosen = self._choice.currentData()
-        return None if chosen is None else marked(self._choice.still_there(chosen), layer, stack)
-
-
-class _FreshCombo(QComboBox):
-    def __init__(self, viewer: Any) -> None:
-        super().__init__()
-        self._viewer = viewer
-        calm(self)
-        self.setToolTip(
-            "Registration looks only at what a Labels or Shapes layer marks, e.g. one nucleus among many. Drawn in one frame "
-            "it is followed from the first frame on; drawn in every frame it holds frame by frame."
-        )
-        self.addItem(EVERYWHERE, None)
-
-    def showPopup(self) -> None:  # noqa: N802 - Qt's name
-        """Look which layers there are now."""
-        chosen = self.currentData()
-        self.clear()
-        self.addItem(EVERYWHERE, None)
-        for layer in self._viewer.layers:
-            if isinstance(layer, (Labels, Shapes)):
-                self.addItem(layer.name, layer)
-                if layer is chosen:
-                    self.setCurrentIndex(self.count() - 1)
-        super().showPopup()
-
-    def still_there(self, layer: Layer) -> Layer:
-        """The layer, if it was not removed meanwhile."""
-        if layer not in self._viewer.layers:
-            raise ValueError(f"The layer {layer.name!r} was removed; choose another one in 'Look at', or '{EVERYWHERE}'.")
-        return layer
+        if chosen is not None and chosen not in self._viewer.layers:
+            raise ValueError(f"The layer {chosen.name!r} was removed; choose another one in 'Look at', or '{EVERYWHERE}'.")
+        return None if chosen is None else marked(chosen, layer, stack)
 
 
 def marked(marks: Layer, layer: Image, stack: Stack) -> Any:

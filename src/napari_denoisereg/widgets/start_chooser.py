@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtWidgets import QComboBox, QFormLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
-from napari_denoisereg.widgets.editors import calm
-from napari_denoisereg.widgets.source_form import row_label
+from napari_denoisereg.widgets.fresh_combo import FreshCombo, in_row
 from napari_denoisereg.widgets.transforms_list import Known, axes_of, coordinates
 from napari_denoisereg.widgets.transforms_session import known_to
 from napari_denoisereg.widgets.transforms_task import problem
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from napari_denoisereg.stack import Stack
 
 NOTHING = "Nothing known"
+ABOUT = "Registration goes on from these transforms. Make some by hand in the dock 'Transforms' where frames jump."
 
 
 class StartChooser(QWidget):
@@ -35,11 +35,10 @@ class StartChooser(QWidget):
 
     def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._choice = _FreshCombo(viewer)
-        rows = QFormLayout(self)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        rows.addRow(row_label("Start from"), self._choice)
+        self._choice = FreshCombo(
+            NOTHING, ABOUT, lambda: [(known.name, known) for known in known_to(viewer)], lambda known: known.registration
+        )
+        in_row(self, "Start from", self._choice)
 
     def start(self, layer: Image, stack: Stack) -> Registration | None:
         """The chosen start in the coordinates of a stack.
@@ -63,28 +62,6 @@ class StartChooser(QWidget):
         """
         known = self._choice.currentData()
         return None if known is None else in_coordinates(known, layer, stack)
-
-
-class _FreshCombo(QComboBox):
-    def __init__(self, viewer: Any) -> None:
-        super().__init__()
-        self._viewer = viewer
-        calm(self)
-        self.setToolTip(
-            "Registration goes on from these transforms. Make some by hand in the dock 'Transforms' where frames jump."
-        )
-        self.addItem(NOTHING, None)
-
-    def showPopup(self) -> None:  # noqa: N802 - Qt's name
-        """Look what the session knows now."""
-        chosen = self.currentData()
-        self.clear()
-        self.addItem(NOTHING, None)
-        for known in known_to(self._viewer):
-            self.addItem(known.name, known)
-            if chosen is not None and known.registration is chosen.registration:
-                self.setCurrentIndex(self.count() - 1)
-        super().showPopup()
 
 
 def in_coordinates(known: Known, layer: Image, stack: Stack) -> Registration:
