@@ -60,6 +60,23 @@ def test_neighbour_dice_chooses_by_size_in_the_whole_stack() -> None:
     assert neighbour_dice(stack, n_largest=1).tolist() == pytest.approx([2 / 3, 2 / 3])
 
 
+def test_ids_at_rest_decide_which_labels_count() -> None:
+    rest = np.array([[[1, 1, 2, 3]], [[1, 1, 2, 0]]])
+    assert neighbour_dice(rest)[0] == pytest.approx((1 + 1 + 0) / 3)
+    assert neighbour_dice(rest, at_rest=rest)[0] == 1.0  # 3 ends here
+    assert neighbour_dice(rest, at_rest=rest, n_largest=1)[0] == 1.0
+    pushed_out = np.array([[[1, 1, 0, 3]], [[1, 1, 0, 0]]])
+    assert neighbour_dice(pushed_out, at_rest=rest)[0] == pytest.approx((1 + 0) / 2)
+
+
+@given(labels)
+@settings(max_examples=50, deadline=None)
+def test_a_section_twice_is_kept_whole(image: np.ndarray) -> None:
+    stack = np.stack([image, image]).reshape(2, 1, -1)
+    means = neighbour_dice(stack, at_rest=stack)
+    assert np.isnan(means[0]) if not image.any() else means[0] == 1.0
+
+
 def test_a_pair_of_sections_without_labels_is_unknown() -> None:
     assert np.isnan(neighbour_dice(np.zeros((2, 3, 3), int))).all()
 
@@ -71,5 +88,7 @@ def test_bad_labels_are_refused() -> None:
         dice(np.zeros((2, 2), int), np.zeros((2, 3), int))
     with pytest.raises(ValueError, match="at least 2 sections"):
         neighbour_dice(np.zeros((3, 3), int))
+    with pytest.raises(ValueError, match="at rest must agree in shape"):
+        neighbour_dice(np.zeros((2, 3, 3), int), at_rest=np.zeros((2, 3, 4), int))
     with pytest.raises(ValueError, match="at least 1 or None, got 0"):
         mean_dice(np.ones((2, 2), int), np.ones((2, 2), int), n_largest=0)
