@@ -106,9 +106,11 @@ class DenoiseStack:
         console.will_write(self.target)
         models = [] if self.model is None else [load_model(self.model, pipeline.FAMILIES)]
         steps = pipeline.Pipeline(denoise=self.method).run(stack, device=self.device, models=models)
-        denoised = with_bar(steps, console).denoised
+        result = with_bar(steps, console)
+        denoised = result.denoised
         assert denoised is not None
         with_bar(io.write_steps(denoised, self.target, overwrite=self.overwrite), console)
+        _warn(result, console)
         console.wrote(self.target)
 
 
@@ -318,11 +320,19 @@ def _execute(recipe: pipeline.Pipeline, command: RecipeTask, console: Teller) ->
     if command.save_models is not None:
         _save(result.models, command.save_models, console)
     with_bar(results.write_result(result, command.target, overwrite=command.overwrite), console)
-    for frame, reason in ({} if result.registration is None else result.registration.reasons).items():
-        console.print(Text(f"Look at frame {frame}:", "bold yellow"), f"{reason}.", highlight=False, soft_wrap=True)
+    _warn(result, console)
     if result.report is not None:
         console.print(Report(result.report, title=recipe.name).text(), highlight=False, soft_wrap=True)
     console.wrote(command.target)
+
+
+def _warn(result: pipeline.Result, console: Teller) -> None:
+    """Say what to look at before the result is used."""
+    reasons = {} if result.registration is None else result.registration.reasons
+    told = [(f"Look at frame {frame}:", f"{reason}.") for frame, reason in reasons.items()]
+    told += [("Denoising:", hint) for hint in (() if result.trust is None else result.trust.hints())]
+    for heading, words in told:
+        console.print(Text(heading, "bold yellow"), words, highlight=False, soft_wrap=True)
 
 
 def _check_models(recipe: pipeline.Pipeline, folder: Path, command: RecipeTask) -> None:

@@ -25,6 +25,7 @@ from napari_denoisereg.denoise import Denoiser
 from napari_denoisereg.denoise.stacks import denoise_stack, each_channel
 from napari_denoisereg.encode import Encoder
 from napari_denoisereg.encode.binding import with_encoders
+from napari_denoisereg.evaluation.denoising_trust import Trust, check_some
 from napari_denoisereg.evaluation.keypoints import KeypointError, Keypoints
 from napari_denoisereg.geometry import Grid, PerFrame
 from napari_denoisereg.io.library import FAMILIES as FAMILIES
@@ -67,6 +68,8 @@ class Result:
         Those trained or used.
     report : KeypointError, optional
         Where keypoints were given.
+    trust : Trust, optional
+        Of the denoised movie: what was taken away from a few frames of the recipe's channel.
     """
 
     recipe: "Pipeline"
@@ -75,6 +78,7 @@ class Result:
     aligned: Stack | None = None
     models: tuple[Model, ...] = ()
     report: KeypointError | None = None
+    trust: Trust | None = None
 
 
 class Pipeline(Method, family="recipe"):
@@ -177,7 +181,7 @@ class Pipeline(Method, family="recipe"):
             work = denoise_stack(stack, self.denoise, models=denoising, device=where)
             denoised, used = yield from portion(work, 0.03, middle, "denoising")
         if not self.registrars:
-            return Result(self, denoised, models=used)
+            return (yield from self._result(stack, denoised, None, used, None))
 
         # A network that denoises, too, comes first: the other registrars look at what it denoised.
         joint = [registrar for registrar in self.registrars if registrar.is_denoiser]
@@ -193,7 +197,7 @@ class Pipeline(Method, family="recipe"):
             middle = 0.85
         steps_to_go = register(denoised.channel(self.channel), self.registrars, models=registering, learnt=trained)
         registration, learnt = yield from portion(steps_to_go, middle, 1.0)
-        return self._result(stack, denoised, registration, (*used, *learnt), keypoints)
+        return (yield from self._result(stack, denoised, registration, (*used, *learnt), keypoints))
 
     def _in_turns(
         self, stack: Stack, models: Sequence[Model], device: torch.device, register: Register, keypoints: Keypoints | None
@@ -213,7 +217,7 @@ class Pipeline(Method, family="recipe"):
             work = denoise_stack(stack, denoiser, models=denoising, device=device, motion=motion)
             denoised, used = yield from portion(work, shares[2 * turn + 1], shares[2 * turn + 2], "denoising")
             denoising, seen = list(used), denoised.channel(self.channel)
-        return self._result(stack, denoised, registration, (*used, *known), keypoints)
+        return (yield from self._result(stack, denoised, registration, (*used, *known), keypoints))
 
     def preview(self, stack: Stack, frame: int, *, device: torch.device | str = "auto") -> Steps[NDArray[np.float32]]:
         """Denoise one frame quickly, to see what to expect: methods that are trained get a few seconds.
@@ -287,20 +291,26 @@ class Pipeline(Method, family="recipe"):
         self,
         stack: Stack,
         denoised: Stack,
-        registration: Registration,
+        registration: Registration | None,
         models: tuple[Model, ...],
         keypoints: Keypoints | None,
-    ) -> Result:
-        clean = None if denoised is stack else denoised
+    ) -> Steps[Result]:
+        clean, trust = None if denoised is stack else denoised, None
+        if clean is not None:
+            check = check_some(stack.channel(self.channel), clean.channel(self.channel))
+            trust = yield from portion(check, 1.0, 1.0)
+        if registration is None:
+            return Result(self, clean, models=models, trust=trust)
         error = None if keypoints is None else evaluate(keypoints, registration)
-        if error is not None and any(registrar.is_trained for registrar in self.registrars):
-            judges = ", ".join(map(str, validation_frames(keypoints)))
-            note = f"Keypoints of frames {judges} chose the trained model; judge by others."
-            error = replace(error, notes=(*error.notes, note))
-        if error is not None and registration.reasons:
-            doubts = [f"Frame {frame} may not be aligned: {reason}." for frame, reason in registration.reasons.items()]
-            error = replace(error, notes=(*error.notes, *doubts))
-        return Result(self, clean, registration, registration.warp(stack), models, error)
+        if error is not None:
+            notes = list(error.notes)
+            if any(registrar.is_trained for registrar in self.registrars):
+                judges = ", ".join(map(str, validation_frames(keypoints)))
+                notes.append(f"Keypoints of frames {judges} chose the trained model; judge by others.")
+            notes += [f"Frame {frame} may not be aligned: {reason}." for frame, reason in registration.reasons.items()]
+            notes += [f"Denoising: {hint}" for hint in (() if trust is None else trust.hints())]
+            error = replace(error, notes=tuple(notes))
+        return Result(self, clean, registration, registration.warp(stack), models, error, trust)
 
 
 def _judge(keypoints: Keypoints | None, grid: Grid) -> Judge:

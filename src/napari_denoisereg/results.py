@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from napari_denoisereg.atomic import check_writable, find, replacing
+from napari_denoisereg.evaluation.denoising_trust import Trust
 from napari_denoisereg.geometry import Grid
 from napari_denoisereg.io import ome_zarr, transforms_zarr
 from napari_denoisereg.io.transforms import read_transforms
@@ -74,10 +75,18 @@ def write_result(result: Result, path: str | Path, *, overwrite: bool = False) -
         for number, (name, image) in enumerate(present.items()):
             steps = ome_zarr.write_into(image, part / name)
             yield from portion(steps, number / len(present), (number + 1) / len(present))
+        if result.trust is not None:
+            group.attrs["denoising"] = _judged(result.trust)
         if result.registration is not None:
             group.attrs["quality"] = _told(result.registration)
             transforms_zarr.write(result.registration.transforms, part / TRANSFORMS, result.registration.grid)
     return target
+
+
+def _judged(trust: Trust) -> dict[str, Any]:
+    """What was taken away from the frames that were looked at, JSON-ready."""
+    figures = {name: getattr(trust, name).tolist() for name in ("frames", "removed", "structure", "kept")}
+    return {**figures, "hints": list(trust.hints())}
 
 
 def _told(registration: Registration) -> dict[str, Any]:

@@ -7,12 +7,14 @@ put in units of it. Of a denoiser that took away the noise and nothing else it i
 - *smooth parts that white noise does not have*: cell outlines or texture were taken away too. The residual is blurred; blurred
   white noise has a known strength, structure a larger one.
 
-Figures are per frame, so that the first and last ones can be compared with the rest.
+Figures are per frame, so that the first and last ones can be compared with the rest. A few frames, and the middle of large
+ones, say enough after a run: `check_some`.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,18 +27,22 @@ from napari_denoisereg.steps import Pace, Progress, Steps
 
 Floats = NDArray[np.float64]
 
+STAGE = "checking what was taken away"
+SOME = 3  # frames
 BLUR = 2.0  # px
 COPIED = 0.5
 """Residual below this share of the noise: the output is nearly the input."""
 STRUCTURED = 1.5
 """Blurred residual above this many times what noise alone has: structure was taken away."""
+MOST_VOXELS = 2**16
+"""Of a frame that `check_some` looks at, in its middle: what denoising does wrong it does everywhere."""
 KEPT = 0.01
 """Largest accepted change of a frame's total intensity."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trust:
-    """Figures per frame, ``(T,)``.
+    """Figures of the frames that were looked at, ``(F,)``.
 
     Parameters
     ----------
@@ -46,11 +52,14 @@ class Trust:
         Strength of its smooth part, in units of what white noise has: about 1 or below is right.
     kept : ndarray
         Total intensity after, as a share of that before: 1 is right.
+    frames : ndarray of int
+        Their numbers in the movie.
     """
 
     removed: Floats
     structure: Floats
     kept: Floats
+    frames: NDArray[np.int64]
 
     def hints(self) -> tuple[str, ...]:
         """What a user should know and change, in plain words; empty where nothing is suspicious.
@@ -81,9 +90,9 @@ class Trust:
         )
         found = []
         for values, is_bad, words in rules:
-            bad = np.flatnonzero(is_bad(values))
-            if len(bad):
-                found.append(f"{_which(bad, len(values))}: {words.format(float(np.median(values[bad])))}")
+            bad = is_bad(values)
+            if bad.any():
+                found.append(f"{_which(self.frames[bad], self.frames)}: {words.format(float(np.median(values[bad])))}")
         return tuple(found)
 
 
@@ -113,8 +122,43 @@ def check_denoising(noisy: Stack, denoised: Stack, *, noise: NoiseModel | None =
     for number in range(noisy.n_frames):
         rows.append(_figures(noisy.tensor([number])[0], denoised.tensor([number])[0], model))
         if pace.is_due(last=number + 1 == noisy.n_frames):
-            yield Progress(number + 1, noisy.n_frames, "checking what was taken away")
-    return Trust(*np.array(rows, np.float64).T)
+            yield Progress(number + 1, noisy.n_frames, STAGE)
+    removed, structure, kept = np.array(rows, np.float64).T
+    return Trust(removed, structure, kept, np.arange(noisy.n_frames))
+
+
+def check_some(noisy: Stack, denoised: Stack) -> Steps[Trust]:
+    """Compare the first, the middle and the last frame only, and of large frames the middle: a moment for any movie.
+
+    Parameters
+    ----------
+    noisy, denoised : Stack
+        As of `check_denoising`.
+
+    Returns
+    -------
+    Steps of Trust
+        With the numbers of those frames in the movie.
+
+    Raises
+    ------
+    ValueError
+        When the shapes differ.
+    """
+    if noisy.shape != denoised.shape:
+        raise ValueError(f"Expected stacks of equal shape, got {noisy.shape} and {denoised.shape}; denoise this very stack.")
+    frames = np.unique(np.linspace(0, noisy.n_frames - 1, SOME).round().astype(int))
+    axes = noisy.frame_axis + noisy.spatial_axes
+    few = [Stack(np.stack([_middle(each.frame(int(number))) for number in frames]), axes) for each in (noisy, denoised)]
+    yield Progress(0, 1, STAGE)
+    return replace((yield from check_denoising(*few)), frames=frames)
+
+
+def _middle(frame: NDArray[Any]) -> NDArray[Any]:
+    """The middle of a large frame, in its proportions."""
+    share = min(1.0, (MOST_VOXELS / frame.size) ** (1 / frame.ndim))
+    starts = [int((1 - share) / 2 * side) for side in frame.shape]
+    return frame[tuple(slice(start, side - start) for start, side in zip(starts, frame.shape, strict=True))]
 
 
 def _figures(before: torch.Tensor, after: torch.Tensor, noise: NoiseModel) -> tuple[float, float, float]:
@@ -135,8 +179,8 @@ def _spread(values: torch.Tensor) -> float:
     return float((kept.mean() / 0.9562).sqrt())
 
 
-def _which(frames: NDArray[np.int64], count: int) -> str:
-    if len(frames) == count:
-        return "All frames"
+def _which(frames: NDArray[np.int64], seen: NDArray[np.int64]) -> str:
+    if len(frames) == len(seen):
+        return "All frames" if len(seen) == seen[-1] + 1 else f"All {len(seen)} frames that were looked at"
     shown = ", ".join(map(str, frames[:5])) + (f" and {len(frames) - 5} more" if len(frames) > 5 else "")
     return f"Frame {shown}" if len(frames) == 1 else f"Frames {shown}"

@@ -336,7 +336,7 @@ class DenoiseRegisterDock(QWidget):
         except Exception as error:  # noqa: BLE001 - hours of work must not end without a word
             report(error)
             return
-        warning = doubts(result)
+        warning = doubts(result, denoised=denoised)
         self._runner.say(f"{summary(result)}\n⚠ {warning}" if warning else summary(result))
         if warning:
             show_warning(warning)

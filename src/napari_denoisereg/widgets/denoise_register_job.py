@@ -207,25 +207,33 @@ def summary(result: Result) -> str:
         E.g. ``"Done. Likeness to the first frame (correlation): 0.61 before, 0.93 after."``
     """
     if result.registration is None:
-        return "Done."
+        is_fine = result.trust is not None and not result.trust.hints()
+        return "Done. What was taken away looks like noise." if is_fine else "Done."
     before, after = _likeness(result)
     other = "section before" if result.aligned is not None and result.aligned.frame_axis == "z" else "first frame"
     return f"Done. Likeness to the {other} (correlation): {before:.2f} before, {after:.2f} after."
 
 
-def doubts(result: Result) -> str:
+def doubts(result: Result, *, denoised: bool = True) -> str:
     """What may have gone wrong.
 
     Parameters
     ----------
     result : Result
         Of a recipe.
+    denoised : bool
+        Whether the denoised movie is shown, so that it matters.
 
     Returns
     -------
     str
         Names the frames and says what to do; empty when there is no doubt.
     """
+    hints = result.trust.hints() if denoised and result.trust is not None else ()
+    return "\n".join(each for each in (_doubts_of_alignment(result), *(f"Denoising. {hint}" for hint in hints)) if each)
+
+
+def _doubts_of_alignment(result: Result) -> str:
     if result.registration is None:
         return ""
     flagged = list(result.registration.flagged)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from napari_denoisereg.widgets.inspect_results import Position, Results
 from napari_denoisereg.widgets.inspect_view import View
 
 if TYPE_CHECKING:
+    from napari_denoisereg.evaluation.denoising_trust import Trust
     from napari_denoisereg.evaluation.residual import ResidualFigures
     from napari_denoisereg.steps import Steps
 
@@ -44,15 +46,20 @@ class Noise:
         Edges, shares before, shares after.
     profiles : tuple of ndarray or None
         Distance (world units), intensities before and after along the line.
+    trust : Trust
+        Of the movie, from a few frames.
     """
 
     residual: Array
     figures: ResidualFigures
     histograms: tuple[Array, Array, Array]
     profiles: tuple[Array, Array, Array] | None
+    trust: Trust
 
 
-def read_noise(results: Results, position: Position, corners: Array | None, width: int) -> Steps[Noise]:
+def read_noise(
+    results: Results, position: Position, corners: Array | None, width: int, trust: Trust | None = None
+) -> Steps[Noise]:
     """Compare the noisy and the denoised frame in view.
 
     Parameters
@@ -65,12 +72,15 @@ def read_noise(results: Results, position: Position, corners: Array | None, widt
         Of a line ``(M, 2)``, voxels (y, x).
     width : int
         Of the line, voxels.
+    trust : Trust, optional
+        Of this movie, where it is known already.
 
     Returns
     -------
     Steps of Noise
         Long work for large frames.
     """
+    from napari_denoisereg.evaluation.denoising_trust import check_some
     from napari_denoisereg.evaluation.lines import profile
     from napari_denoisereg.evaluation.residual import histograms, residual_figures
     from napari_denoisereg.steps import Progress
@@ -95,7 +105,11 @@ def read_noise(results: Results, position: Position, corners: Array | None, widt
         profiles = np.linspace(0, length, len(before)), before, after
     residual = noisy.astype(np.float32) - denoised.astype(np.float32)
     yield Progress(2, 2, "reading frames")
-    return Noise(residual, residual_figures(*part), histograms(*part), profiles)
+    if trust is None:
+        channel = position.channel
+        stacks = (each.channel(min(channel, each.n_channels - 1)) for each in (results.noisy, results.denoised))
+        trust = yield from check_some(*stacks)
+    return Noise(residual, residual_figures(*part), histograms(*part), profiles, trust)
 
 
 def _middle(side: int, pixels: int) -> slice:
@@ -112,6 +126,7 @@ class NoiseView(View):
     def __init__(self, viewer: Any) -> None:
         super().__init__(viewer)
         self._latest: Noise | None = None
+        self._trusts: dict[int, Trust] = {}  # per channel
         self._show = QCheckBox("Show the residual")
         self._show.setToolTip("Noisy minus denoised, as a layer: grey is zero. Your specimen should not be seen in it.")
         self._histogram = Plot("Grey value", "Share of pixels (%)")
@@ -132,6 +147,7 @@ class NoiseView(View):
     def begin(self) -> None:
         """Show the frame in view."""
         assert self._results is not None
+        self._trusts = {}
         self._line.begin(self._results)
         self._profile.setVisible(self._line.corners is not None)
         self.follow()
@@ -146,7 +162,9 @@ class NoiseView(View):
         results, position = self._results, self._position
         if results is not None:
             corners, width = self._line.corners, self._line.width_in_pixels
-            self._background.ask(lambda: read_noise(results, position, corners, width), self._on_noise)
+            known = self._trusts.get(position.channel)
+            ask = partial(read_noise, results, position, corners, width, known)
+            self._background.ask(ask, lambda noise: self._on_noise(noise, position.channel))
 
     def set_theme(self, name: str) -> None:
         """See `View.set_theme`."""
@@ -156,9 +174,10 @@ class NoiseView(View):
     def _on_show(self, _: bool) -> None:
         self._draw_residual()
 
-    def _on_noise(self, noise: Noise) -> None:
+    def _on_noise(self, noise: Noise, channel: int) -> None:
         if self._results is None:
             return
+        self._trusts[channel] = noise.trust
         self._latest = noise
         edges, before, after = noise.histograms
         self._draw(self._histogram, (edges[1:] + edges[:-1]) / 2, 100 * before, 100 * after)
@@ -170,6 +189,7 @@ class NoiseView(View):
         self.say(
             f"{VERDICTS[figures.verdict]} (Spread {figures.spread:.3g} grey values, mean {figures.mean:+.2g}; correlation of "
             f"neighbours {figures.neighbours:+.2f}, with the denoised image {figures.signal:+.2f}.)"
+            + "".join(f"\n⚠ {hint}" for hint in noise.trust.hints())
         )
         self._draw_residual()
 

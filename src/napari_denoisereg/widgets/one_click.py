@@ -88,7 +88,7 @@ class OneClickDock(ClosingWidget):
         for layer in layers:
             layer.visible = isinstance(layer, Image)  # arrows would cover the movie
             self._viewer.add_layer(layer)
-        warning = doubts(outcome.result)
+        warning = doubts(outcome.result, denoised=denoise)
         words = summary(outcome.result) + ("" if denoise else ARROWS)
         self._runner.say(f"{words}\n⚠ {warning}" if warning else words)
         if warning:
