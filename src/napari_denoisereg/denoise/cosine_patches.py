@@ -42,7 +42,7 @@ class CosinePatches:
         for length, own in zip(self.shape, self.sides, strict=True):
             starts = [*range(0, length - own, step), length - own]
             self._places.append((torch.tensor(starts)[:, None] + torch.arange(own)).to(device))
-            self._waves.append(_cosines(own).to(device))
+            self._waves.append(cosines(own).to(device))
             self._window.append(torch.hann_window(own + 2, periodic=False)[1:-1].to(device))
         self.band = self._bands(device)
         self._cover = self._added(torch.ones(1, *self.counts, *self.sides, device=device))
@@ -138,8 +138,19 @@ class CosinePatches:
         return [torch.nonzero(numbers == number)[:, 0].to(device) for number in numbers.unique()]
 
 
-def _cosines(side: int) -> Tensor:
-    """The orthonormal cosine transform (DCT-II), ``(waves, voxels)``."""
+def cosines(side: int) -> Tensor:
+    """The orthonormal cosine transform (DCT-II).
+
+    Parameters
+    ----------
+    side : int
+        Number of voxels, and of waves.
+
+    Returns
+    -------
+    Tensor
+        ``(waves, voxels)``; wave 0 is constant.
+    """
     number = torch.arange(side, dtype=torch.float64)
     waves = torch.cos(math.pi * (number + 0.5) * number[:, None] / side) * math.sqrt(2 / side)
     waves[0] /= math.sqrt(2)

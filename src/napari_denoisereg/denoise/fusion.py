@@ -10,12 +10,13 @@ leaves no ghost, while coarse and unchanged structure comes from all neighbours.
 known, and is taken away by the Wiener rule: waves of a patch are kept by the share of them that is structure, ``s / (s + v)``.
 
 Every quantity is measured on the noisy movie, with the noise strength of `noise`; nothing is fitted to a clean image. Without
-motion (or with a single frame) neighbours do not fit, and this is a spatial filter.
+motion neighbours hardly fit, and this is a spatial filter. A frame by itself (``reach`` 0, or a single image) is filtered once
+more, with this result as the pilot: similar places of the frame help each other (`collaborative`).
 
 References
 ----------
 Yu and Sapiro 2011, doi:10.5201/ipol.2011.ys-dct. Maggioni et al. 2012, doi:10.1109/TIP.2012.2199324 (V-BM4D: filtering along
-motion). The weights by misfit are this project's.
+motion). Dabov et al. 2007, doi:10.1109/TIP.2007.901238 (BM3D: similar places). The weights by misfit are this project's.
 """
 
 from collections.abc import Sequence
@@ -24,16 +25,19 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from napari_denoisereg.denoise.collaborative import collaborate
 from napari_denoisereg.denoise.denoiser import Denoiser
-from napari_denoisereg.denoise.neighbours import Neighbours
+from napari_denoisereg.denoise.neighbours import Neighbourhood, Neighbours
 from napari_denoisereg.denoise.weighing import Weighing
 from napari_denoisereg.frames import denoise_frames
 from napari_denoisereg.geometry import PerFrame
 from napari_denoisereg.method import setting
 from napari_denoisereg.model import Model
-from napari_denoisereg.noise import estimate_noise
+from napari_denoisereg.noise import NoiseModel, estimate_noise
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps
+
+SMALL = 8  # pixels: shorter frames have no places to compare
 
 
 class Fusion(Denoiser, kind="fusion"):
@@ -47,6 +51,13 @@ class Fusion(Denoiser, kind="fusion"):
     patch: int = setting(16, "Side of the patches that are compared.", unit="px", ge=4, le=64, advanced=True)
     overlap: int = setting(4, "Patches per side length: 2 is fast, 4 a little better.", ge=1, le=16, advanced=True)
     strength: float = setting(1.0, "How much noise to take away; 1 is what was measured.", ge=0, le=4, advanced=True)
+    similar: int = setting(
+        16,
+        "Single images: so many similar places help each other; 1: none, faster.",
+        ge=1,
+        le=64,
+        advanced=True,
+    )
     seed: int = setting(0, "Seed of all random choices.", ge=0, le=2**31 - 1, advanced=True)
 
     def run(
@@ -77,10 +88,19 @@ class Fusion(Denoiser, kind="fusion"):
                 neighbours = Neighbours(stack, motion, noise, reach=self.reach, seed=self.seed, device=where)
                 ready[where] = neighbours, self._weighing(stack, where)
             neighbours, weighing = ready[where]
-            return torch.stack([weighing.fuse(neighbours.around(frame))[None] for frame in frames])
+            return torch.stack([self._denoised(neighbours.around(frame), weighing, noise)[None] for frame in frames])
 
         step = {"denoise": self.to_dict(), "noise": {"gain": noise.gain, "base": noise.base}}
         return (yield from denoise_frames(stack, denoise, device=device, batch=1, step=step))
+
+    def _denoised(self, near: Neighbourhood, weighing: Weighing, noise: NoiseModel) -> Tensor:
+        fused = weighing.fuse(near)
+        if self.similar == 1 or len(near.frames) > 1 or fused.ndim != 2 or min(fused.shape) < SMALL:
+            return fused
+        noisy = near.frames[near.own]
+        stabilised = collaborate(noise.stabilise(noisy), noise.stabilise(fused), similar=self.similar, strength=self.strength)
+        clean = noise.restore(stabilised)
+        return clean + (noisy.mean() - clean.mean())
 
     def _weighing(self, stack: Stack, device: torch.device) -> Weighing:
         side = self.patch if stack.grid.ndim == 2 else max(4, self.patch // 2)
