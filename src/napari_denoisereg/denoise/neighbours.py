@@ -8,6 +8,7 @@ strength each voxel has is read along: whoever weighs the neighbours can measure
 first with a long filter, so that reading them linearly does not blur structure.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ from napari_denoisereg.geometry.sampling import inside
 from napari_denoisereg.noise import NoiseModel, repair
 from napari_denoisereg.stack import Stack
 
+LARGEST_DOUBLED = 2**20  # voxels
 COARSE = 4.0  # voxels: where motion is worked out
 HALFWAY = (3 / 256, -25 / 256, 150 / 256)
 """Six-tap filter that reads halfway between pixels: its outermost, next and inner weights."""
@@ -72,17 +74,18 @@ class Neighbours:
         self._stack, self._motion, self._noise = stack, motion, noise
         self._reach, self._seed, self._device = reach, seed, device
         self._coarse = stack.grid.coarser(COARSE)
-        whole = Grid(stack.grid.shape).points(device)
-        self._places, self._coarse_places = whole, Grid(stack.grid.shape).coarser(COARSE).to_index(whole)[None]
         self._kept: dict[int, Tensor] = {}
+        self._seen_from: tuple[int, dict[int, Tensor]] = -1, {}
 
-    def around(self, frame: int) -> Neighbourhood:
+    def around(self, frame: int, part: tuple[slice, ...] | None = None) -> Neighbourhood:
         """The neighbourhood of a frame.
 
         Parameters
         ----------
         frame : int
             Which; ask in ascending order.
+        part : tuple of slice, optional
+            Of the frame; all of it by default.
 
         Returns
         -------
@@ -94,45 +97,77 @@ class Neighbours:
         near = range(first, min(every, first + count))
         for passed in [number for number in self._kept if number < near.start]:
             del self._kept[passed]
+        cut = tuple(slice(0, length) for length in self._stack.grid.shape) if part is None else part
         seen, covered = [], []
-        back = None if self._motion is None else _inverse(self._motion[frame], self._coarse)
+        places = _points(cut, self._device)
+        fields = self._fields(frame, near)
         for number in near:
             both = self._read(number)
-            if number == frame or back is None or self._motion is None:
-                seen.append(self._undoubled(both))
+            if number == frame or self._motion is None:
+                seen.append(self._undoubled(both)[(slice(None), *cut)])
                 covered.append(torch.ones_like(seen[-1][0]))
                 continue
-            index = self._index(back.then(self._motion[number]))
+            index = places + sample(fields[number][None], self._on_coarse(places)[None])[0]
             covered.append(inside(index[None], self._stack.grid.shape)[0].float())
             seen.append(self._at(both, torch.nan_to_num(index)))
         images, noises = torch.stack(seen).unbind(1)
         return Neighbourhood(images, noises, torch.stack(covered), frame - near.start)
 
     def _read(self, number: int) -> Tensor:
-        """A frame without hot pixels and white noise of its strength, ``(2, *spatial)``, 2D ones doubled."""
+        """A frame without hot pixels and white noise of its strength, ``(2, *spatial)``; doubled where that is kept."""
         if number not in self._kept:
             frame = repair(self._stack.tensor([number])[0], self._noise).to(self._device)
             strength = self._noise.variance(smooth(frame[None, None], 3.0)[0, 0]).sqrt()
             white = torch.randn(frame.shape, generator=devices.generator(self._seed + number)).to(frame)
             both = torch.stack([frame, white * strength])
-            self._kept[number] = _doubled(both) if self._is_doubled else both
+            self._kept[number] = _doubled(both) if self._keeps_doubled else both
         return self._kept[number]
 
     @property
     def _is_doubled(self) -> bool:
         return self._stack.grid.ndim == 2 and self._motion is not None
 
+    @property
+    def _keeps_doubled(self) -> bool:
+        """Whether doubled frames are kept: small ones, as each is needed many times; of large ones parts are doubled."""
+        return self._is_doubled and math.prod(self._stack.grid.shape) <= LARGEST_DOUBLED
+
     def _undoubled(self, images: Tensor) -> Tensor:
-        return images[:, ::2, ::2] if self._is_doubled else images
+        return images[:, ::2, ::2] if self._keeps_doubled else images
 
     def _at(self, images: Tensor, index: Tensor) -> Tensor:
+        if self._is_doubled and not self._keeps_doubled:
+            lowest, highest = (find(index.flatten(1), 1).tolist() for find in (torch.amin, torch.amax))
+            first = [max(0, math.floor(low) - len(HALFWAY)) for low in lowest]
+            last = [math.ceil(high) + len(HALFWAY) + 1 for high in highest]
+            box = tuple(
+                slice(min(start, size - 1), max(stop, 1))
+                for start, stop, size in zip(first, last, images.shape[1:], strict=True)
+            )
+            images = _doubled(images[(slice(None), *box)])
+            index = index - torch.tensor([part.start for part in box]).reshape(-1, 1, 1).to(index)
         return sample(images[None], (2 * index if self._is_doubled else index)[None])[0]
 
-    def _index(self, transform: Transform) -> Tensor:
-        """Where the voxels of the frame are found in another frame, ``(D, *spatial)``, voxels."""
-        steps = torch.tensor(self._stack.grid.spacing, device=self._device).reshape(-1, *(1,) * self._stack.grid.ndim)
-        field = transform.displacement(self._coarse, self._device) / steps
-        return self._places + sample(field[None], self._coarse_places)[0]
+    def _fields(self, frame: int, near: range) -> dict[int, Tensor]:
+        """Displacements from a frame to its neighbours, voxels, on the coarse grid; kept, for one part after the other."""
+        if self._seen_from[0] != frame and self._motion is not None:
+            back = _inverse(self._motion[frame], self._coarse)
+            steps = torch.tensor(self._stack.grid.spacing, device=self._device).reshape(-1, *(1,) * self._stack.grid.ndim)
+            others = [number for number in near if number != frame]
+            motions = {number: back.then(self._motion[number]) for number in others}
+            found = {number: each.displacement(self._coarse, self._device) / steps for number, each in motions.items()}
+            self._seen_from = frame, found
+        return self._seen_from[1]
+
+    def _on_coarse(self, places: Tensor) -> Tensor:
+        """Voxels of a frame as places of the coarse grid."""
+        return Grid(self._stack.grid.shape).coarser(COARSE).to_index(places)
+
+
+def _points(part: tuple[slice, ...], device: torch.device | str) -> Tensor:
+    """Voxels of a part of a frame, ``(D, *part)``."""
+    axes = [torch.arange(each.start, each.stop, dtype=torch.float32, device=device) for each in part]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
 def _inverse(transform: Transform, coarse: Grid) -> Transform:
