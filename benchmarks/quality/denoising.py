@@ -24,7 +24,11 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("DENOISEREG_DATA", CHECKOUT.parent / "shared" / "data"))
 SEEDS = [int(seed) for seed in os.environ.get("SEEDS", "0 1 2 3 4").split()]
 RECIPES = os.environ.get("RECIPES", "fast best").split()
-METHODS = os.environ.get("METHODS", "gaussian total_variation fusion").split()
+METHODS = os.environ.get("METHODS", "gaussian total_variation fusion noise2void").split()
+VIDEO = os.environ.get("VIDEO", "deep_temporal small_data").split()  # methods that need neighbours in time
+PEERS = os.environ.get("PEERS", "bm3d").split()
+PAIRS = os.environ.get("PAIRS", "1") != "0"
+BUDGET = {"iterations": int(os.environ.get("ITERATIONS", "300")), "seconds": float(os.environ.get("SECONDS", "120"))}
 SETS = os.environ.get("SETS", "easy hard").split()
 HELD_BACK = 6  # the last fields of the wide-field pairs
 
@@ -41,8 +45,9 @@ def recipe(name: str) -> Callable[[dr.Stack], np.ndarray]:
 
 
 def method(kind: str) -> Callable[[dr.Stack], np.ndarray]:
-    """A denoiser by itself: fusion without motion, so of single frames."""
-    alone = Denoiser.coerce({"kind": kind, **({"reach": 0} if kind == "fusion" else {})})
+    """A denoiser by itself, fusion on single frames; networks are trained on the stack itself, within the budget."""
+    budget = BUDGET if Denoiser.members()[kind].is_trained else {}
+    alone = Denoiser.coerce({"kind": kind, **({"reach": 0} if kind == "fusion" else budget)})
     return lambda stack: np.asarray(finish(alone.run(stack)).data)
 
 
@@ -58,6 +63,8 @@ def bm3d_stabilised(stack: dr.Stack) -> np.ndarray:
 
 def candidates() -> dict[str, Callable[[dr.Stack], np.ndarray]]:
     found = {f"napari-denoisereg: {kind}, single frames": method(kind) for kind in METHODS}
+    if "bm3d" not in PEERS:
+        return found
     try:
         import bm3d  # noqa: F401
     except ImportError:
@@ -71,6 +78,7 @@ def synthetic(difficulty: str) -> None:
     movies = [nuclei_movie(difficulty, seed=seed) for seed in SEEDS]
     say(f"\n{difficulty}, seeds {SEEDS}: PSNR, dB: each seed | first, middle, last frame | s/frame | removed, smooth")
     every = {f"napari-denoisereg: recipe {name}": recipe(name) for name in RECIPES} | candidates()
+    every |= {f"napari-denoisereg: {kind}, video": method(kind) for kind in VIDEO}
     for name, denoise in every.items():
         decibels, ends, seconds, trust = [], [], [], []
         for movie in movies:
@@ -108,10 +116,9 @@ def pairs(folder: str, pattern: str, count: int | None) -> None:
 
 def main() -> None:
     say(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    for folder, pattern, count in (
-        ("denoise_widefield_pairs", "*_0_noisy.tif", HELD_BACK),
-        ("denoise_fluorescence_pairs", "*_noisy.tif", None),
-    ):
+    say(f"networks are trained on the stack itself: at most {BUDGET['iterations']} iterations, {BUDGET['seconds']:g} s")
+    sets = (("denoise_widefield_pairs", "*_0_noisy.tif", HELD_BACK), ("denoise_fluorescence_pairs", "*_noisy.tif", None))
+    for folder, pattern, count in sets if PAIRS else ():
         pairs(folder, pattern, count)
     for difficulty in SETS:
         synthetic(difficulty)
