@@ -43,7 +43,7 @@ def expected_bytes(stack: Stack) -> int:
     return voxels * (4 + stack.dtype.itemsize)
 
 
-def write_result(result: Result, path: str | Path, *, overwrite: bool = False) -> Steps[Path]:
+def write_result(result: Result, path: str | Path, *, overwrite: bool = False, axes: str = "") -> Steps[Path]:
     """Write images and transforms into one zarr.
 
     Parameters
@@ -54,6 +54,8 @@ def write_result(result: Result, path: str | Path, *, overwrite: bool = False) -
         ``OUT.zarr``.
     overwrite : bool
         Whether an earlier result may be replaced.
+    axes : str
+        What the input's dimensions were said to be; empty where its file said it. Kept beside the recipe.
 
     Returns
     -------
@@ -71,7 +73,7 @@ def write_result(result: Result, path: str | Path, *, overwrite: bool = False) -
     check_writable(target, sum(int(np.prod(i.shape)) * i.dtype.itemsize for i in present.values()), overwrite=overwrite)
     with replacing(target, overwrite=overwrite) as part:
         group = zarr.create_group(part, zarr_format=3)
-        group.attrs["napari-denoisereg"] = {"recipe": result.recipe.to_dict()}
+        group.attrs["napari-denoisereg"] = {"recipe": result.recipe.to_dict(), "axes": axes}
         for number, (name, image) in enumerate(present.items()):
             steps = ome_zarr.write_into(image, part / name)
             yield from portion(steps, number / len(present), (number + 1) / len(present))

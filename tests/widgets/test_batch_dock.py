@@ -93,7 +93,7 @@ def test_failure_of_one_does_not_stop_the_others_and_what_is_done_is_skipped(
     viewer, dock = open_dock()
     assert not dock._run.isEnabled()
     drop(dock, folder)
-    assert column(dock, 0) == ["a.tif", "b.tif", "c.tif", "a.tif"]
+    qtbot.waitUntil(lambda: column(dock, 0) == ["a.tif", "b.tif", "c.tif", "a.tif"])
     dock._folder.setText(str(output))
     qtbot.keyClicks(dock._axes, "tyx")
     run(qtbot, dock)
@@ -164,6 +164,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_cancel_pause_and_resume(open_dock: Any, qtbot: Any, folder: Path, output: Path, slow: list[str]) -> None:
     _, dock = open_dock()
     dock.add([folder / "a.tif", folder / "c.tif", folder / "tuesday"])
+    qtbot.waitUntil(lambda: len(dock.jobs()) == 3)
     dock._folder.setText(str(output))
     qtbot.waitUntil(dock._run.isEnabled)
     press(qtbot, dock, "Run")
@@ -211,11 +212,21 @@ def test_rows_are_removed_by_key_and_button(open_dock: Any, qtbot: Any, folder: 
     assert not dock._remove.isEnabled()
     monkeypatch.setattr(batch_dock, "ask_folder", lambda *_: [folder / "tuesday"])
     press(qtbot, dock, "Add folder…")
-    assert column(dock, 0) == ["c.tif", "a.tif"]
+    qtbot.waitUntil(lambda: column(dock, 0) == ["c.tif", "a.tif"])
     drop(dock, folder / "letter.txt")
-    assert "No .tif or .zarr" in dock._runner._line.text()
+    qtbot.waitUntil(lambda: "No .tif or .zarr" in dock._runner._line.text())
     dock._folder.setText("/does/not/exist")
     assert not dock._run.isEnabled()
+
+
+def test_recipes_saved_meanwhile_are_offered(open_dock: Any, qtbot: Any, monkeypatch: Any) -> None:
+    _, dock = open_dock()
+    chosen = dock._recipes.currentData()
+    monkeypatch.setattr(batch_dock, "saved", lambda: {"nuclei": presets()["best"].model_copy(update={"name": "nuclei"})})
+    dock._recipes.showPopup()
+    dock._recipes.hidePopup()
+    assert dock._recipes.findData("nuclei") >= 0
+    assert dock._recipes.currentData() == chosen
 
 
 def test_dock_fits_in_300_pixels(make_napari_viewer: Any, qtbot: Any, folder: Path) -> None:
@@ -224,7 +235,7 @@ def test_dock_fits_in_300_pixels(make_napari_viewer: Any, qtbot: Any, folder: Pa
     dock.add([folder])
     dock.resize(300, 480)
     dock.show()
-    qtbot.waitUntil(lambda: not dock._runner.is_running)
+    qtbot.waitUntil(lambda: bool(dock.jobs()) and not dock._runner.is_running)
     assert dock.width() == 300
     for widget in (dock._table, dock._run, dock._runner):
         assert dock.rect().contains(widget.geometry())
@@ -239,11 +250,13 @@ def test_movies_are_found_and_results_left_out(folder: Path, output: Path) -> No
     assert [path.name for path in movies_in([folder])] == ["a.tif", "b.tif", "c.tif", "a.tif"]
     assert movies_in([made / "aligned.zarr"]) == [made / "aligned.zarr"]
     assert movies_in([folder / "a.tif", folder / "a.tif", folder / "letter.txt"]) == [folder / "a.tif"]
-    assert is_finished(folder / "c.tif", made, recipe)
+    assert is_finished(folder / "c.tif", made, recipe, axes="tyx")
+    assert not is_finished(folder / "c.tif", made, recipe, axes="zyx")
+    assert not is_finished(folder / "c.tif", made, recipe)
     assert not is_finished(folder / "c.tif", made, presets()["best"])
     later = time.time() + 60
     os.utime(folder / "c.tif", (later, later))
-    assert not is_finished(folder / "c.tif", made, recipe)
+    assert not is_finished(folder / "c.tif", made, recipe, axes="tyx")
     assert not is_finished(folder / "c.tif", output / "none.zarr", recipe)
 
 

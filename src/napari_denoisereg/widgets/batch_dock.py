@@ -21,7 +21,6 @@ from qtpy.QtGui import (  # type: ignore[attr-defined]  # qtpy says where QShort
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
-    QComboBox,
     QFormLayout,
     QHBoxLayout,
     QHeaderView,
@@ -33,11 +32,24 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from napari_denoisereg.widgets.batch_files import ask_files, ask_folder, open_result
-from napari_denoisereg.widgets.batch_jobs import Job, State, attempt, in_words, is_finished, movies_in, targets, totals, work
+from napari_denoisereg.widgets.batch_files import RecipeBox, ask_files, ask_folder, open_result
+from napari_denoisereg.widgets.batch_jobs import (
+    Job,
+    State,
+    attempt,
+    in_words,
+    is_finished,
+    is_movie,
+    movies_in,
+    search,
+    targets,
+    totals,
+    work,
+)
 from napari_denoisereg.widgets.closing import ClosingWidget
-from napari_denoisereg.widgets.denoise_register_dock import DEVICE_NAMES, FIRST_RECIPE
-from napari_denoisereg.widgets.denoise_register_job import Engine, load_engine
+from napari_denoisereg.widgets.denoise_register_dock import FIRST_RECIPE
+from napari_denoisereg.widgets.denoise_register_job import Engine, load_engine, saved
+from napari_denoisereg.widgets.device_chooser import DeviceChooser
 from napari_denoisereg.widgets.editors import calm
 from napari_denoisereg.widgets.help_button import help_button
 from napari_denoisereg.widgets.runner import Runner, duration_in_words
@@ -75,6 +87,7 @@ class BatchDock(ClosingWidget):
         self._engine: Engine | None = None
         self._jobs: list[Job] = []
         self._order: list[tuple[Job, Path]] = []
+        self._wanted: list[Path] = []  # files and folders that are still to be looked into
         self._current: Job | None = None
         self._start = 0.0
         self._make_widgets()
@@ -106,7 +119,7 @@ class BatchDock(ClosingWidget):
         self._add_files = _button("Add files…", "Choose movies (.tif, .ome.tif). You can also drop them here.")
         self._add_folder = _button("Add folder…", "Add every movie of a folder, or one .zarr.")
         self._remove = _button("Remove", "Take the selected rows off the table (Delete). Files stay.")
-        self._recipes = QComboBox()
+        self._recipes = RecipeBox()
         calm(self._recipes)
         self._recipes.setToolTip("Recipe for all files: those of the program, and those you saved in 'Denoise and register'.")
         self._axes = QLineEdit()
@@ -118,15 +131,15 @@ class BatchDock(ClosingWidget):
         self._folder.setPlaceholderText("Choose where results go")
         self._folder.setToolTip("Results are written here, one .zarr per movie.")
         self._choose = _button("…", "Choose the output folder.")
-        self._device = QComboBox()
-        calm(self._device)
-        self._device.setToolTip("Where to compute. Automatic takes a graphics card where there is one.")
+        self._device = DeviceChooser()
         self._replace = QCheckBox("Replace other results")
         self._replace.setToolTip(
             "Results of another recipe, or of an older file, are replaced. Without this they count as failed."
         )
         self._run = _button("Run", "Work through the table, one file after the other. What is done already is not done again.")
         self._runner = Runner()
+        self._finder = Runner()  # looks through folders; never shown
+        self._finder.hide()
 
     def _lay_out(self) -> None:
         rows = QFormLayout()
@@ -169,31 +182,48 @@ class BatchDock(ClosingWidget):
         self._choose.clicked.connect(self._on_choose)
         self._folder.textChanged.connect(self._refresh_buttons)
         self._run.clicked.connect(self._on_run)
+        self._recipes.opened.connect(self._on_recipes_opened)
+        self._finder.finished.connect(self._search)
         self._runner.returned.connect(self._on_returned)
         self._runner.cancelled.connect(self._on_cancelled)
         self._runner.finished.connect(self._on_finished)
 
     def _on_engine(self, engine: Engine) -> None:
         self._engine = engine
-        for name in engine.presets:
-            self._recipes.addItem(name, name)
+        self._recipes.offer(engine.presets)
         self._recipes.setCurrentIndex(self._recipes.findData(FIRST_RECIPE))
-        for name in engine.devices:
-            self._device.addItem(DEVICE_NAMES.get(name, name), name)
+        self._device.offer(engine.devices)
+
+    def _on_recipes_opened(self) -> None:
+        """Recipes may have been saved in other docks meanwhile."""
+        if self._engine is not None and self._current is None:
+            self._engine.presets.update(saved())
+            self._recipes.offer(self._engine.presets)
 
     # ------------------------------------------------------------------------------------------ the table
     def add(self, paths: Sequence[Path]) -> None:
-        """Add movies to the table; those that are there already stay as they are.
+        """Add movies to the table, those of folders as soon as they are found; those that are there already stay as they are.
 
         Parameters
         ----------
         paths : sequence of Path
             Files and folders.
         """
+        if all(is_movie(path) for path in paths):
+            self._take(movies_in(paths))
+        else:
+            self._wanted += paths
+            self._search()
+
+    def _search(self) -> None:
+        if self._wanted and not self._finder.is_running:
+            wanted, self._wanted = self._wanted, []
+            self._finder.start(search(wanted), "Looking for movies", self._take)
+
+    def _take(self, movies: list[Path]) -> None:
         known = {job.source for job in self._jobs}
-        movies = movies_in(paths)
         self._jobs += [Job(path) for path in movies if path not in known]
-        if paths and not movies:
+        if not movies and not self._runner.is_running:
             self._runner.say("No .tif or .zarr movie there.")
         self._refresh()
 
@@ -271,11 +301,11 @@ class BatchDock(ClosingWidget):
         """Start the next job that is not finished, or say how all went."""
         while self._order:
             job, target = self._order.pop(0)
-            if is_finished(job.source, target, self._recipe()):
+            if is_finished(job.source, target, self._recipe(), axes=self._axes.text().strip()):
                 job.state, job.words = "skipped", "This recipe made the result of this file before."
                 continue
             job.state, self._current, self._start = "running", job, time.monotonic()
-            options = {"axes": self._axes.text().strip(), "device": str(self._device.currentData())}
+            options = {"axes": self._axes.text().strip(), "device": self._device.device()}
             steps = work(job.source, target, self._recipe(), overwrite=self._replace.isChecked(), **options)
             self._refresh()
             self._show_row(job)
@@ -332,6 +362,8 @@ class BatchDock(ClosingWidget):
     def close_down(self) -> None:
         """Stop work; the jobs that were waiting are not started."""
         self._order.clear()
+        self._wanted.clear()
+        self._finder.close_down()
         self._runner.close_down()
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name

@@ -1,11 +1,46 @@
-"""Which movies, which folder: the questions of the dock *Many files*; and its results in the viewer."""
+"""Which movies, which folder, which recipe: the questions of the dock *Many files*; and its results in the viewer."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtWidgets import QFileDialog, QWidget
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]  # qtpy renames pyqtSignal
+from qtpy.QtGui import QFocusEvent
+from qtpy.QtWidgets import QComboBox, QFileDialog, QWidget
+
+
+class RecipeBox(QComboBox):
+    """Recipes by name. Signal ``opened()``: the user is about to choose."""
+
+    opened = Signal()
+
+    def offer(self, names: Iterable[str]) -> None:
+        """Show recipes; the chosen one stays.
+
+        Parameters
+        ----------
+        names : iterable of str
+            In order.
+        """
+        wanted, chosen = list(names), self.currentData()
+        if wanted == [self.itemData(place) for place in range(self.count())]:
+            return
+        self.clear()
+        for name in wanted:
+            self.addItem(name, name)
+        self.setCurrentIndex(max(0, self.findData(chosen)))
+
+    def showPopup(self) -> None:  # noqa: N802 - Qt's name
+        """Tell before the list opens."""
+        self.opened.emit()
+        super().showPopup()
+
+    def focusInEvent(self, event: QFocusEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Tell before keys choose."""
+        self.opened.emit()
+        super().focusInEvent(event)
 
 
 def ask_files(parent: QWidget) -> list[Path]:

@@ -60,8 +60,30 @@ def movies_in(paths: Iterable[Path]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for path in paths:
-        for each in [path] if _is_movie(path) else sorted(_inside(path, 3)):
+        for each in [path] if is_movie(path) else sorted(_inside(path, 3)):
             found[each.absolute()] = None
+    return list(found)
+
+
+def search(paths: Sequence[Path]) -> Steps[list[Path]]:
+    """`movies_in` as work: folders on a network may take long.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Files and folders.
+
+    Returns
+    -------
+    Steps of list of Path
+        What can be read.
+    """
+    from napari_denoisereg.steps import Progress
+
+    found: dict[Path, None] = {}
+    for number, path in enumerate(paths):
+        yield Progress(number, len(paths), f"looking into {path.name}")
+        found |= dict.fromkeys(movies_in([path]))
     return list(found)
 
 
@@ -94,8 +116,8 @@ def targets(sources: Sequence[Path], folder: Path) -> list[Path]:
     return names
 
 
-def is_finished(source: Path, target: Path, recipe: Pipeline) -> bool:
-    """Whether a result is there that this recipe made of this file.
+def is_finished(source: Path, target: Path, recipe: Pipeline, *, axes: str = "") -> bool:
+    """Whether a result is there that this recipe made of this file, read with these axes.
 
     Parameters
     ----------
@@ -103,6 +125,8 @@ def is_finished(source: Path, target: Path, recipe: Pipeline) -> bool:
         What is read, where its result goes.
     recipe : Pipeline
         The recipe.
+    axes : str
+        As of `work`.
 
     Returns
     -------
@@ -113,7 +137,8 @@ def is_finished(source: Path, target: Path, recipe: Pipeline) -> bool:
 
     try:
         attributes = json.loads((target / "zarr.json").read_text(encoding="utf-8"))["attributes"]["napari-denoisereg"]
-        return bool(attributes["recipe"] == recipe.to_dict() and _changed(source) <= (target / "zarr.json").stat().st_mtime)
+        is_same = attributes["recipe"] == recipe.to_dict() and attributes.get("axes", "") == axes
+        return bool(is_same and _changed(source) <= (target / "zarr.json").stat().st_mtime)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -152,7 +177,7 @@ def work(source: Path, target: Path, recipe: Pipeline, *, axes: str, device: str
     stack = io.read(source, axes=axes or None)
     io.check_writable(target, results.expected_bytes(stack), overwrite=overwrite)
     result = yield from portion(recipe.run(stack, device=device), 0.0, 0.9)
-    yield from portion(results.write_result(result, target, overwrite=overwrite), 0.9, 1.0, "writing")
+    yield from portion(results.write_result(result, target, overwrite=overwrite, axes=axes), 0.9, 1.0, "writing")
     warning = doubts(result)
     return f"⚠ {warning}" if warning else summary(result).removeprefix("Done. ")
 
@@ -224,7 +249,19 @@ def _stem(name: str) -> str:
     return name
 
 
-def _is_movie(path: Path) -> bool:
+def is_movie(path: Path) -> bool:
+    """Whether a name is that of a movie, so that there is nothing to look into.
+
+    Parameters
+    ----------
+    path : Path
+        File or folder.
+
+    Returns
+    -------
+    bool
+        For what can be read and is not hidden.
+    """
     return path.name.lower().endswith(READABLE) and not path.name.startswith(".")
 
 
@@ -238,7 +275,7 @@ def _inside(folder: Path, depth: int) -> list[Path]:
         return found
     for entry in os.scandir(folder):
         path = Path(entry.path)
-        if _is_movie(path):
+        if is_movie(path):
             found += [] if _is_result(path) else [path]
         elif entry.is_dir() and depth > 1 and not entry.name.startswith("."):
             found += _inside(path, depth - 1)

@@ -37,6 +37,7 @@ from napari_denoisereg.widgets.denoise_register_job import (
     summary,
     without_parts,
 )
+from napari_denoisereg.widgets.device_chooser import DeviceChooser
 from napari_denoisereg.widgets.editors import calm
 from napari_denoisereg.widgets.estimate import timed
 from napari_denoisereg.widgets.estimate_line import EstimateLine
@@ -50,6 +51,7 @@ from napari_denoisereg.widgets.region_chooser import RegionChooser
 from napari_denoisereg.widgets.result_layers import result_layers
 from napari_denoisereg.widgets.runner import Runner, report
 from napari_denoisereg.widgets.section import Section
+from napari_denoisereg.widgets.sections_advice import SectionsAdvice
 from napari_denoisereg.widgets.source_form import SourceForm, row_label, wrapped_label
 from napari_denoisereg.widgets.start_chooser import StartChooser
 
@@ -66,7 +68,6 @@ ABOUT_PREVIEW = "Denoise the frame in view only, quickly, to see what the recipe
 PREVIEW = "Frame {number} denoised: switch the eye of layer '{name}' on and off to compare."
 ROUGH_PREVIEW = "Frame {number} after a few seconds of training: only a rough idea. Run trains longer and does better."
 NOTHING_TO_PREVIEW = "This recipe does not denoise, so one frame alone shows nothing: press Run."
-DEVICE_NAMES = {"auto": "Automatic", "cpu": "Processor (CPU)", "cuda": "Graphics card (CUDA)", "mps": "Graphics card (Apple)"}
 
 
 class DenoiseRegisterDock(QWidget):
@@ -105,9 +106,8 @@ class DenoiseRegisterDock(QWidget):
         self._denoise.setToolTip("Make a movie without noise: layer [denoised].")
         self._register = QCheckBox("Register")
         self._register.setToolTip("Align all frames with the first one: layers [aligned] and [displacement].")
-        self._device = QComboBox()
-        calm(self._device)
-        self._device.setToolTip("Where to compute. Automatic takes a graphics card where there is one.")
+        self._device = DeviceChooser()
+        self._sections = SectionsAdvice(FIRST_RECIPE)
         self._advanced_page = QWidget()
         self._advanced_layout = QVBoxLayout(self._advanced_page)
         self._advanced_layout.setContentsMargins(0, 0, 0, 0)
@@ -128,12 +128,15 @@ class DenoiseRegisterDock(QWidget):
         rows.setRowWrapPolicy(QFormLayout.RowWrapPolicy.DontWrapRows)
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         rows.addRow(self._source)
-        rows.addRow(_line())
+        line = QFrame()
+        line.setFrameShape(QFrame.Shape.HLine)
+        rows.addRow(line)
         recipe = QHBoxLayout()
         recipe.addWidget(self._recipes, 1)
         recipe.addWidget(self._save)
         rows.addRow(row_label("Recipe"), recipe)
         rows.addRow(self._about)
+        rows.addRow(self._sections)
         parts = QHBoxLayout()
         parts.addWidget(self._denoise)
         parts.addWidget(self._register)
@@ -162,7 +165,7 @@ class DenoiseRegisterDock(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
     def _connect(self) -> None:
-        self._source.changed.connect(self._refresh_buttons)
+        self._source.changed.connect(self._on_source_changed)
         self._recipes.currentIndexChanged.connect(self._on_recipe_chosen)
         self._denoise.toggled.connect(self._on_parts_changed)
         self._register.toggled.connect(self._on_parts_changed)
@@ -173,7 +176,8 @@ class DenoiseRegisterDock(QWidget):
         self._run.clicked.connect(self._on_run)
         self._runner.started.connect(self._refresh_buttons)
         self._runner.finished.connect(self._refresh_buttons)
-        self._device.activated.connect(self._on_device_chosen)
+        self._device.activated.connect(self._refresh_buttons)
+        self._sections.wanted.connect(self._on_recipe_wanted)
 
     # ------------------------------------------------------------------------------------------ value
     def value(self) -> Pipeline:
@@ -214,6 +218,7 @@ class DenoiseRegisterDock(QWidget):
         self._about.setText(recipe.description or ABOUT_CUSTOM)
         self._denoise.setChecked(denoises(recipe))
         self._register.setChecked(bool(recipe.registrars))
+        self._sections.follow(recipe.name)
         if self._form is not None:
             self._form.blockSignals(True)
             self._form.set_value(recipe)
@@ -227,13 +232,15 @@ class DenoiseRegisterDock(QWidget):
         for name in engine.presets:
             self._recipes.addItem(name.capitalize() if name in PRESETS else name, name)
         self._recipes.addItem("Custom", CUSTOM)
-        for name in engine.devices:
-            self._device.addItem(DEVICE_NAMES.get(name, name), name)
-        self._device.setCurrentIndex(self._device.findData(first_choice("device", engine.devices, engine.devices[0])))
+        self._device.offer(engine.devices)
         self._engine = engine
         self._runner.clear("Ready.")
-        self._source.set_ready()
         self.set_value(engine.presets[recipe])
+        self._source.set_ready()
+
+    def _on_source_changed(self) -> None:
+        self._sections.look_at(self._source.stack())
+        self._refresh_buttons()
 
     def _on_recipe_chosen(self, _: int) -> None:
         name = self._recipes.currentData()
@@ -244,9 +251,9 @@ class DenoiseRegisterDock(QWidget):
             self._about.setText(ABOUT_CUSTOM)
             self._advanced.expand(animate=False)
 
-    def _on_device_chosen(self, _: int) -> None:
-        remember("last/device", self._device.currentData())
-        self._refresh_buttons()
+    def _on_recipe_wanted(self, name: str) -> None:
+        if self._engine is not None and name in self._engine.presets:
+            self.set_value(self._engine.presets[name])
 
     def _on_saved(self, recipe: Pipeline) -> None:
         assert self._engine is not None
@@ -283,7 +290,7 @@ class DenoiseRegisterDock(QWidget):
         def show(frame: np.ndarray[Any, Any]) -> None:
             self._show_preview(frame, look, recipe, number)
 
-        steps = recipe.preview(stack, number, device=str(self._device.currentData()))
+        steps = recipe.preview(stack, number, device=self._device.device())
         self._runner.start(steps, f"Preview of frame {number}", show)
 
     def _on_run(self) -> None:
@@ -297,7 +304,7 @@ class DenoiseRegisterDock(QWidget):
             return
         wanted = {"denoised": self._denoise.isChecked(), "registered": self._register.isChecked()}
 
-        recipe, device = self.value(), str(self._device.currentData())
+        recipe, device = self.value(), self._device.device()
 
         def show(run: tuple[Outcome, float]) -> None:
             self._show(run[0], look, **wanted)
@@ -315,7 +322,7 @@ class DenoiseRegisterDock(QWidget):
             raise ValueError(NO_START)
         if self._region.region(layer, stack) is not None:
             raise ValueError(NO_REGION)
-        return Job.of(self.value(), stack, layer, str(self._device.currentData()))
+        return Job.of(self.value(), stack, layer, self._device.device())
 
     # ------------------------------------------------------------------------------------------ results
     def _show_preview(self, frame: np.ndarray[Any, Any], look: Look, recipe: Pipeline, number: int) -> None:
@@ -347,7 +354,7 @@ class DenoiseRegisterDock(QWidget):
         self._preview = None
 
     # ------------------------------------------------------------------------------------------ state
-    def _refresh_buttons(self) -> None:
+    def _refresh_buttons(self, _: object = None) -> None:
         """Switch on what can be pressed now, and say why the rest cannot."""
         recipe, problem = None, ""
         try:
@@ -357,7 +364,7 @@ class DenoiseRegisterDock(QWidget):
         is_ready = recipe is not None and self._source.stack() is not None and not self._runner.is_running
         has_preview = recipe is not None and recipe.first_denoiser is not None
         if not self._runner.is_running:
-            self._estimate.set_job(recipe, self._source.stack(), str(self._device.currentData()))
+            self._estimate.set_job(recipe, self._source.stack(), self._device.device())
         self._run.setEnabled(is_ready)
         self._run.setToolTip(problem or ABOUT_RUN)
         self._save.setEnabled(recipe is not None)
@@ -390,9 +397,3 @@ class DenoiseRegisterDock(QWidget):
         """Stop work when the widget is closed."""
         self.close_down()
         super().closeEvent(event)
-
-
-def _line() -> QFrame:
-    line = QFrame()
-    line.setFrameShape(QFrame.Shape.HLine)
-    return line

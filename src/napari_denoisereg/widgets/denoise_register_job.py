@@ -82,11 +82,17 @@ def load_engine() -> Steps[Engine]:
     there = ["auto", "cpu"]
     there += ["cuda"] if torch.cuda.is_available() else []
     there += ["mps"] if torch.backends.mps.is_available() else []
-    return Engine({**presets(), **_saved()}, tuple(there))
+    return Engine({**presets(), **saved()}, tuple(there))
 
 
-def _saved() -> dict[str, Pipeline]:
-    """The user's own recipes; one that cannot be read is told and left out."""
+def saved() -> dict[str, Pipeline]:
+    """The user's own recipes; one that cannot be read is told and left out.
+
+    Returns
+    -------
+    dict of str to Pipeline
+        By name, as they are on disk now.
+    """
     from napari_denoisereg.pipeline import load_recipe
 
     found = {}

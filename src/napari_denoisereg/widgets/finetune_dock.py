@@ -149,6 +149,7 @@ class FineTuneDock(QWidget):
     def _on_workshop(self, workshop: Workshop) -> None:
         self._workshop = workshop
         self._start.set_methods(workshop.methods)
+        self._start.device.offer(workshop.engine.devices)
         self._runner.clear("Ready.")
         self._source.set_ready()
         self._shelf.set_library(workshop.library)
@@ -215,9 +216,9 @@ class FineTuneDock(QWidget):
             return
         self._layer, self._view.place = layer, place_in_view(layer, stack, self._viewer)
         keypoints = None if start is not None and start.is_unfinished else keypoints_in(self._viewer, method, stack)
-        order = Order(
-            method, (one, *others), None if start is None else start.load, keypoints, labels=() if labels is None else (labels,)
-        )
+        known = None if start is None else start.load
+        taught = () if labels is None else (labels,)
+        order = Order(method, (one, *others), known, keypoints, device=self._start.device.device(), labels=taught)
         self._panel.show()
         self._runner.start(train(order, self._view, workshop.library), f"Train on {layer.name}", self._on_trained)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]  # qtpy renames pyqtSignal
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout, QVBoxLayout, QWidget
 
+from napari_denoisereg.widgets.device_chooser import DeviceChooser
 from napari_denoisereg.widgets.editors import calm
 from napari_denoisereg.widgets.form import MethodForm
 from napari_denoisereg.widgets.section import Section
@@ -92,6 +93,7 @@ class StartForm(QWidget):
         self._minutes.setValue(MINUTES)
         self._minutes.setSuffix(" min")
         self._minutes.setToolTip("How long to train. You can stop earlier and keep the best; pauses do not count.")
+        self.device = DeviceChooser()
         self._page = QWidget()
         self._place = QVBoxLayout(self._page)
         self._place.setContentsMargins(0, 0, 0, 0)
@@ -103,6 +105,7 @@ class StartForm(QWidget):
         rows.addRow(self._about)
         rows.addRow(row_label("Method"), self._method)
         rows.addRow(row_label("Time"), self._minutes)
+        rows.addRow(row_label("Device"), self.device)
         rows.addRow(self._settings)
         self._start.currentIndexChanged.connect(self._on_start)
         self._method.currentIndexChanged.connect(self._on_method)
