@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy import ndimage
 
-from napari_denoisereg.evaluation.deformed_sections import DeformedSections, deform_sections, drift
+from napari_denoisereg.evaluation.deformed_sections import DeformedSections, deform_sections, drift, neighbour_correlation
 from napari_denoisereg.geometry import Grid, Identity, PerFrame, Translation
-from napari_denoisereg.register.block_matching import match
+from napari_denoisereg.register.block_matching import match, window_matrices
 from napari_denoisereg.register.registrar import Registrar
 from napari_denoisereg.register.section_balance import Measured, Weights, balance
 from napari_denoisereg.register.section_images import placed, prepared
@@ -171,3 +171,17 @@ def test_balance_is_not_pulled_by_outliers() -> None:
         Measured(pairs, shift, weight), np.zeros((2, 2, 6, 6)), (16.0, 16.0), WEIGHTS, [True, False], with_flow=False
     )
     assert np.abs(delta[1] - 2.0).max() < 0.5
+
+
+def test_details_bring_neighbours_together_and_sections_stay_where_they_are(deformed: DeformedSections) -> None:
+    stack = Stack(deformed.images, "zyx")
+    balanced, closer = (finish(register_stack(stack, [Sections(firmness=firmness)])) for firmness in (1e6, 0.12))
+    alike = [neighbour_correlation(np.asarray(each.warp(stack).data)).mean() for each in (balanced, closer)]
+    assert alike[1] > alike[0] + 0.03
+    assert drift(deformed, closer.transforms).mean() < 1.15 * drift(deformed, balanced.transforms).mean()
+
+
+def test_windows_have_no_subnormal_numbers() -> None:
+    (matrix,) = window_matrices((200,), (10,), (3.0,))
+    assert float(matrix[matrix > 0].min()) > 1e-7
+    torch.testing.assert_close(matrix.sum(1), torch.ones(10))

@@ -2,7 +2,9 @@
 
 Every section is compared with its neighbours on both sides by `block_matching`, and all of them are moved together by
 `section_balance`, which tells how a section was deformed from how tissue runs through the stack. Coarse to fine, a few rounds
-each on the sections as they are bent by then. A long stack is worked on in windows of consecutive sections; those found before
+each on the sections as they are bent by then. At last small blocks of next neighbours are brought together at full
+resolution: what runs obliquely through few sections is straightened a little, yet sections stay near where balance put them,
+so that nothing adds up through the stack. A long stack is worked on in windows of consecutive sections; those found before
 hold still in the next window, so memory follows the window.
 
 The first section stays where it is, and the others are pulled weakly to where they were: deformations of many sections
@@ -12,6 +14,7 @@ registrar before.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -32,6 +35,8 @@ from napari_denoisereg.steps import Progress, Steps, portion
 REACHES = (6, 4, 3)  # voxels of the level: at first, at first on a finer level, in later rounds
 CALM, EVENNESS = 1e-3, 0.01
 LAG_WEIGHTS = (1.0, 0.4, 0.2)
+DETAIL_ROUNDS, DETAIL_REACH, DETAIL_STIFFNESS = 2, 2.0, 2e-3  # rounds, reach in blocks
+DETAIL_VOXELS = 3.0  # the blocks of the details are so many voxels wide
 OVERLAP = 8  # sections of a window that hold still in the next
 
 
@@ -50,6 +55,10 @@ class Sections(Registrar, kind="sections"):
     pull: float = setting(0.01, "How strongly sections are held where they were, against drift.", gt=0, le=1e6)
     steadiness: float = setting(0.3, "How steadily tissue runs on; high for thin sections.", gt=0, le=1e6)
     outlier: float = setting(2.0, "Matches that are off by more than that count little (folds, dust).", unit="px", gt=0, le=1e3)
+    detail: float = setting(3.0, "Size of what is compared at last, between next neighbours.", unit="px", ge=1, le=256)
+    firmness: float = setting(
+        0.12, "How firmly sections stay balanced when details are brought together; lower is closer.", gt=0, le=1e6
+    )
     finest: int = setting(2, "Resolution to end at: 1 full, 2 half, 4 quarter.", ge=1, le=16)
     coarsest: int = setting(4, "Resolution to begin at; the reach is 6 of its voxels.", ge=1, le=64, advanced=True)
     rounds: int = setting(2, "How often sections are matched anew per resolution.", ge=1, le=20, advanced=True)
@@ -106,11 +115,12 @@ class Sections(Registrar, kind="sections"):
 
     def _bend(self, sections: Tensor, grid: Grid, hold: Tensor) -> Steps[tuple[Tensor, Grid]]:
         """Fields ``(T, D, *small.shape)`` in world units, and their grid, of prepared sections ``(T, 2, *spatial)``."""
-        levels = [small for small, _ in _levels(grid, self.coarsest, self.finest)]
-        bends = torch.zeros(len(sections), grid.ndim, *levels[0].shape, device=sections.device)
-        flow = torch.zeros(len(sections) - 1, grid.ndim, *levels[0].shape, device=sections.device)
-        place, total = levels[0], len(levels) * self.rounds
-        for number, (small, factor) in enumerate(_levels(grid, self.coarsest, self.finest)):
+        levels = _levels(grid, self.coarsest, self.finest)
+        place, detail = levels[0][0], _level(grid, max(1.0, self.detail / DETAIL_VOXELS))
+        bends = torch.zeros(len(sections), grid.ndim, *place.shape, device=sections.device)
+        flow = torch.zeros(len(sections) - 1, grid.ndim, *place.shape, device=sections.device)
+        total = len(levels) * self.rounds + DETAIL_ROUNDS
+        for number, (small, factor) in enumerate(levels):
             images = _shrunk(sections, grid, small)
             bends, flow = resample(bends, place, small), resample(flow, place, small)
             place = small
@@ -119,7 +129,12 @@ class Sections(Registrar, kind="sections"):
                     images, (bends, flow), (small, min(grid.spacing), factor), hold, REACHES[2 if repeat else min(number, 1)]
                 )
                 yield Progress(number * self.rounds + repeat + 1, total, "matching sections")
-        return bends, place
+        images = _shrunk(sections, grid, detail)
+        bends = balanced = resample(bends, place, detail)
+        for repeat in range(DETAIL_ROUNDS):
+            bends = self._details(images, (bends, bends - balanced), (detail, min(grid.spacing)), hold)
+            yield Progress(total - DETAIL_ROUNDS + repeat + 1, total, "matching details")
+        return bends, detail
 
     def _round(
         self, images: Tensor, now: tuple[Tensor, Tensor], scale: tuple[Grid, float, float], hold: Tensor, reach: int
@@ -128,32 +143,13 @@ class Sections(Registrar, kind="sections"):
         (bends, flow), (grid, px, factor) = now, scale
         n, block = len(images), self.block * math.sqrt(factor)
         nodes = ControlGrid.over(grid, 1.5 * block * px)
-        voxels = [px / step for step in grid.spacing]  # in one px
         pairs = [(i, i + lag) for lag in range(1, self.neighbours + 1) for i in range(n - lag)]
         run = torch.stack([flow[i:j].sum(0) for i, j in pairs])
-        # Half of what tissue is thought to run is looked for on either side, so that the reach is for what is not known.
-        fixed, moving = (
-            _seen(images, bends, [pair[side] for pair in pairs], run * sign, grid) for side, sign in ((0, -0.5), (1, 0.5))
-        )
-        found = match(
-            fixed,
-            moving,
-            nodes.shape,
-            window=[block * each for each in voxels],
-            reach=[round(reach * factor * each) for each in voxels],
-        )
-        world = torch.tensor(grid.spacing, device=flow.device).reshape(-1, *(1,) * grid.ndim)
-        mean = window_matrices(grid.shape, nodes.shape, [0.5 * s / h for s, h in zip(nodes.spacing, grid.spacing, strict=True)])
-        at_nodes = [along_axes(field, [each.to(field) for each in mean]) / px for field in (run, bends)]
-        lag = torch.tensor([LAG_WEIGHTS[j - i - 1] for i, j in pairs]).reshape(-1, *(1,) * grid.ndim)
-        measured = Measured(
-            pairs,
-            (found.shift * world / px + at_nodes[0]).double().cpu().numpy(),
-            (found.weight.cpu() * lag + 1e-6).double().numpy(),
-        )
+        measured = _measured(images, (bends, run), (grid, nodes, px), pairs, block, reach * factor)
+        at_nodes = [_at_nodes(field, grid, nodes) / px for field in (run, bends)]
         # Of two or three sections nobody can tell how tissue runs.
         delta, along = balance(
-            measured,
+            replace(measured, shift=measured.shift + at_nodes[0].double().cpu().numpy()),
             at_nodes[1].double().cpu().numpy(),
             [step / px for step in nodes.spacing],
             self._weights(n),
@@ -161,12 +157,65 @@ class Sections(Registrar, kind="sections"):
             with_flow=n > 3,
         )
         moved, along_dense = (nodes.dense(torch.from_numpy(each).to(flow), "cubic") * px for each in (delta, along))
-        joined = moved + _read(bends, moved, grid)
-        return torch.where(hold.to(flow.device).reshape(-1, *(1,) * (grid.ndim + 1)), bends, joined), along_dense
+        return _joined(bends, moved, grid, hold), along_dense
+
+    def _details(self, images: Tensor, now: tuple[Tensor, Tensor], scale: tuple[Grid, float], hold: Tensor) -> Tensor:
+        """Match small blocks of next neighbours and bring them together, near where balance put them."""
+        (bends, moved), (grid, px) = now, scale
+        nodes = ControlGrid.over(grid, 1.5 * self.detail * px)
+        pairs = [(i, i + 1) for i in range(len(images) - 1)]
+        nothing = torch.zeros_like(bends[1:])
+        measured = _measured(images, (bends, nothing), (grid, nodes, px), pairs, self.detail, DETAIL_REACH * self.detail)
+        delta, _ = balance(
+            # Relative to the mean, so that firmness means the same for clear and for noisy sections.
+            replace(measured, weight=measured.weight / max(measured.weight.mean(), 1e-3)),
+            (_at_nodes(moved, grid, nodes) / px).double().cpu().numpy(),
+            [step / px for step in nodes.spacing],
+            Weights(4 * self.block, self.firmness, DETAIL_STIFFNESS, 0.0, CALM, 0.0, 1.5 * self.outlier),
+            hold.tolist(),
+            with_flow=False,
+        )
+        return _joined(bends, nodes.dense(torch.from_numpy(delta).to(bends), "cubic") * px, grid, hold)
 
     def _weights(self, n: int) -> Weights:
         pull = self.pull if n > 3 else 1e-2 * self.pull
         return Weights(4 * self.block, pull, self.stiffness, self.steadiness, CALM, EVENNESS, self.outlier)
+
+
+def _measured(
+    images: Tensor,
+    now: tuple[Tensor, Tensor],
+    scale: tuple[Grid, ControlGrid, float],
+    pairs: Sequence[tuple[int, int]],
+    block: float,
+    reach: float,
+) -> Measured:
+    """Matches of sections as they are bent now, beyond what tissue is thought to run; block and reach in px."""
+    (bends, run), (grid, nodes, px) = now, scale
+    voxels = [px / step for step in grid.spacing]  # in one px
+    # Half of the run is looked for on either side, so that the reach is for what is not known.
+    fixed, moving = (
+        _seen(images, bends, [pair[side] for pair in pairs], run * sign, grid) for side, sign in ((0, -0.5), (1, 0.5))
+    )
+    found = match(
+        fixed, moving, nodes.shape, window=[block * each for each in voxels], reach=[round(reach * each) for each in voxels]
+    )
+    world = torch.tensor(grid.spacing, device=run.device).reshape(-1, *(1,) * grid.ndim)
+    lag = torch.tensor([LAG_WEIGHTS[j - i - 1] for i, j in pairs]).reshape(-1, *(1,) * grid.ndim)
+    return Measured(
+        pairs, (found.shift * world / px).double().cpu().numpy(), (found.weight.cpu() * lag + 1e-6).double().numpy()
+    )
+
+
+def _at_nodes(fields: Tensor, grid: Grid, nodes: ControlGrid) -> Tensor:
+    """Means of fields around nodes."""
+    widths = [0.5 * s / h for s, h in zip(nodes.spacing, grid.spacing, strict=True)]
+    return along_axes(fields, [each.to(fields) for each in window_matrices(grid.shape, nodes.shape, widths)])
+
+
+def _joined(bends: Tensor, moved: Tensor, grid: Grid, hold: Tensor) -> Tensor:
+    """Fields for "move, then bend as before"; those that hold still stay."""
+    return torch.where(hold.to(bends.device).reshape(-1, *(1,) * (grid.ndim + 1)), bends, moved + _read(bends, moved, grid))
 
 
 def _levels(grid: Grid, coarsest: int, finest: int) -> list[tuple[Grid, float]]:
@@ -176,11 +225,13 @@ def _levels(grid: Grid, coarsest: int, finest: int) -> list[tuple[Grid, float]]:
         factors.append(factors[-1] * 2)
     px = min(grid.spacing)
     fitting = [f for f in reversed(factors) if max(grid.extent) / (f * px) >= 24] or [1]
-    levels = []
-    for factor in fitting:
-        each = [max(1.0, factor * px / step) for step in grid.spacing]
-        levels.append((grid.coarser([f if n >= 4 * f else 1.0 for f, n in zip(each, grid.shape, strict=True)]), float(factor)))
-    return levels
+    return [(_level(grid, factor), float(factor)) for factor in fitting]
+
+
+def _level(grid: Grid, factor: float) -> Grid:
+    """The grid with voxels of so many px; axes of a few voxels are not made coarser."""
+    each = [max(1.0, factor * min(grid.spacing) / step) for step in grid.spacing]
+    return grid.coarser([f if n >= 4 * f else 1.0 for f, n in zip(each, grid.shape, strict=True)])
 
 
 def _shrunk(sections: Tensor, grid: Grid, small: Grid) -> Tensor:
