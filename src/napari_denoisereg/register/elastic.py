@@ -9,7 +9,7 @@ the past, stay in the window but hold still, so that windows join and do not dri
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ from napari_denoisereg.register.motions import Motions, in_px
 from napari_denoisereg.register.pull import Pull
 from napari_denoisereg.register.registrar import Anchors, Registrar
 from napari_denoisereg.register.resistance import Costs
+from napari_denoisereg.register.texture import textured
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Progress, Steps, portion
 
@@ -48,6 +49,9 @@ class Elastic(Registrar, kind="elastic"):
     stiffness: float = setting(3.0, "How hard the specimen is to bend: higher is smoother.", gt=0, le=1e6)
     steadiness: float = setting(
         0.1, "How much frames that follow each other must move alike; 0 for none (still images, jumps).", ge=0, le=1e6
+    )
+    look: Literal["brightness", "texture"] = setting(
+        "brightness", "What is compared. Texture, how rough it is around a place, is for cells in phase contrast."
     )
     finest: int = setting(2, "Resolution to end at: 1 full, 2 half, 4 quarter.", ge=1, le=16)
     coarsest: int = setting(8, "Resolution to begin at.", ge=1, le=64, advanced=True)
@@ -110,6 +114,7 @@ class Elastic(Registrar, kind="elastic"):
     def _align_pairs(
         self, fixed: Tensor, moving: Tensor, grid: Grid, anchors: Sequence[Anchors] | None, start: Sequence[Transform] | None
     ) -> Steps[list[Transform]]:
+        fixed, moving = self._looked(fixed, grid), self._looked(moving, grid)
         begin = self._affine(fixed, moving, grid, anchors) if start is None and self.affine_first else start
         found, lattice = list[Transform](), Lattice.over(in_px(grid), self.knots)
         for number, pair in enumerate(zip(fixed, moving, strict=True)):
@@ -127,7 +132,7 @@ class Elastic(Registrar, kind="elastic"):
         if start is None:
             start = yield from portion(self._chain(stack, marks, device), 0.0, 0.2)
         lattice = Lattice.over(in_px(stack.grid), self.knots)
-        motions = Motions(lambda frame: stack.tensor([frame], device)[0], stack.grid, lattice, start)
+        motions = Motions(lambda frame: self._looked(stack.tensor([frame], device), stack.grid)[0], stack.grid, lattice, start)
         windows = list(_windows(stack.n_frames, self._size(stack.grid, torch.device(device))))
         for number, (frames, holding) in enumerate(windows):
             work = self._bend(motions, frames, holding, stack.grid, marks)
@@ -158,6 +163,10 @@ class Elastic(Registrar, kind="elastic"):
             consensus.settle(band.factor)
         motions.keep(frames, consensus.affine, consensus.coefficients)
 
+    def _looked(self, frames: Tensor, grid: Grid) -> Tensor:
+        """What is compared of frames ``(B, *grid.shape)``."""
+        return textured(frames, in_px(grid)) if self.look == "texture" else frames
+
     def _affine(self, fixed: Tensor, moving: Tensor, grid: Grid, anchors: Sequence[Anchors] | None) -> list[Transform]:
         """Affine transforms of pairs."""
         levels = pyramid(fixed, moving, grid, coarsest=32, finest=2, blur=1.0)
@@ -170,7 +179,8 @@ class Elastic(Registrar, kind="elastic"):
         if not self.affine_first:
             return PerFrame(chained * stack.n_frames)
         for few in batches(stack.n_frames - 1, max(1, min(16, 4 * 512**2 // math.prod(stack.grid.shape)))):
-            fixed, moving = (stack.tensor([frame + later for frame in few], device) for later in (0, 1))
+            pairs = (stack.tensor([frame + later for frame in few], device) for later in (0, 1))
+            fixed, moving = (self._looked(frames, stack.grid) for frames in pairs)
             anchors = None if marks is None else [marks.pair(frame, frame + 1) for frame in few]
             for transform in self._affine(fixed, moving, stack.grid, anchors):
                 chained.append(chained[-1].then(transform))
