@@ -219,7 +219,11 @@ def _warn(registration: "Registration | None") -> None:
     reasons = {} if registration is None else registration.reasons
     if reasons:
         told = "; ".join(f"frame {frame}: {reason}" for frame, reason in reasons.items())
-        warnings.warn(f"Look at these frames, their alignment may have failed. {told}.", stacklevel=3)
+        # Named after the caller's line, through however many doors of this file the call came.
+        level, frame = 1, sys._getframe()  # noqa: SLF001 - inspect, which has it, too, would be imported for this alone
+        while frame.f_code.co_filename == __file__ and frame.f_back is not None:
+            level, frame = level + 1, frame.f_back
+        warnings.warn(f"Look at these frames, their alignment may have failed. {told}.", stacklevel=level)
 
 
 def warp(stack: "Stack", registration: "Registration", **options: Any) -> "Stack":

@@ -10,7 +10,6 @@
 Straight to the first frame, far frames lose track; composed, small errors grow to a drift. The combination has neither.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,11 +18,11 @@ import torch
 from torch import Tensor
 
 from napari_denoisereg.frames import batches
-from napari_denoisereg.geometry import Identity, PerFrame, Transform, resample, smooth, warp
-from napari_denoisereg.losses.correlation import Correlation
+from napari_denoisereg.geometry import Identity, PerFrame, Transform
 from napari_denoisereg.method import Method, setting
 from napari_denoisereg.model import Model
 from napari_denoisereg.register.anchors import Landmarks
+from napari_denoisereg.register.quality import Eye
 from napari_denoisereg.register.registrar import Registrar
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Pace, Progress, Steps, portion
@@ -220,25 +219,13 @@ def similarity_to_previous(stack: Stack, transforms: PerFrame, device: torch.dev
 
 
 def _similarities(stack: Stack, transforms: PerFrame, device: torch.device | str, *, to_previous: bool) -> Steps[Tensor]:
-    measure, pace = Correlation(), Pace()
-    # Some ten thousand voxels tell as much as all of them, and noise averages out.
-    small = stack.grid.coarser(max(1.0, (math.prod(stack.grid.shape) / 2**16) ** (1 / stack.grid.ndim)))
-
-    def look(frame: int) -> tuple[Tensor, Tensor]:
-        image = smooth(resample(stack.tensor([frame], device)[None], stack.grid, small), 1.0)
-        both = warp(torch.cat([image, torch.ones_like(image)], dim=1), transforms[frame], fixed=small)
-        return both[:, :1], both[:, 1:] > 0.999
-
-    reference, defined = look(0)
-    scores = [1.0]
+    eye, pace, scores = Eye(stack, device), Pace(), [1.0]
+    reference = eye.warped(eye.image(0), transforms[0])
     for number in range(1, stack.n_frames):
-        warped, valid = look(number)
-        overlap = valid & defined
-        # An overlap below a tenth says nothing.
-        enough = float(overlap.float().mean()) >= 0.1
-        scores.append(1 - float(measure(reference, warped, overlap)) if enough else -1.0)
+        seen = eye.warped(eye.image(number), transforms[number])
+        scores.append(eye.compare(reference, seen)[0])
         if to_previous:
-            reference, defined = warped, valid
+            reference = seen
         if pace.is_due(last=number + 1 == stack.n_frames):
             yield Progress(number + 1, stack.n_frames, "comparing frames")
     return torch.tensor(scores, dtype=torch.float64)
