@@ -61,7 +61,7 @@ def test_the_dock_says_it_where_the_denoised_movie_is_shown(movie: SyntheticMovi
     rough, fine = ran(movie, 8.0), ran(movie, 0.8)
     assert "Lower the strength" in doubts(rough)
     assert doubts(rough, denoised=False) == ""
-    assert (doubts(fine), summary(fine)) == ("", "Done. What was taken away looks like noise.")
+    assert (doubts(fine), summary(fine)) == ("", "Done. What denoising took away looks like noise.")
 
 
 def test_the_command_line_says_it(movie: SyntheticMovie, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -213,3 +213,13 @@ def test_fields_with_another_name_in_json_work(qtbot: Any) -> None:
     form = keep(qtbot, MethodForm(Aliased))
     form.set_value(Aliased(n=5))
     assert form.value().many == 5
+
+
+def test_settings_that_hardly_anybody_changes_come_last(qtbot: Any) -> None:
+    class Trained(Method, family="trainedform", kind="trained"):
+        seed: int = setting(0, "Seed.", advanced=True)
+        every: int = setting(50, "Judged so often.", advanced=True)
+        masked: float = setting(0.1, "Share.", advanced=True)
+
+    form = keep(qtbot, MethodForm(Trained))
+    assert [row["name"] for row in form._later] == ["masked", "every", "seed"]

@@ -18,7 +18,7 @@ from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import finish
 from napari_denoisereg.widgets.arrows import arrows_of
 from napari_denoisereg.widgets.inspect_dock import InspectDock
-from napari_denoisereg.widgets.layers import METADATA_KEY, Look, arrow_layer_data, image_layer_data, stack_from
+from napari_denoisereg.widgets.layers import METADATA_KEY, Look, arrow_layer_data, detect_axes, image_layer_data, stack_from
 
 T, SIDE = 6, 48
 """Frames, and pixels along y and x, of the movies here."""
@@ -453,6 +453,16 @@ def test_kymograph_along_a_drawn_line(ready: Any, qtbot: Any) -> None:
     assert "Line" not in names(viewer)
     toggle(qtbot, dock, "Motion over time")
     np.testing.assert_allclose(viewer.layers["Line"].data[0], [[4, 24], [40, 24]])
+
+
+def test_axes_that_were_corrected_for_the_run_are_those_of_inspect(open_dock: Any) -> None:
+    source = movie("zyx")
+    plain = Image(source.data, name="cells", scale=source.scale)
+    assert detect_axes(plain) == "tyx"
+    _, dock = open_dock(plain, *results_for(plain, "zyx"))
+    assert dock._results.noisy.axes == "zyx"
+    assert dock._results.denoised is not None
+    assert dock._results.registration is not None
 
 
 # ------------------------------------------------------------------------------------------ noise

@@ -21,7 +21,7 @@ from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import finish
 from napari_denoisereg.widgets.inspect_results import results_of
 from napari_denoisereg.widgets.keypoint_autosave import Autosave, forget, movie_key, newest_session
-from napari_denoisereg.widgets.keypoint_features import counting
+from napari_denoisereg.widgets.keypoint_features import counting, words
 from napari_denoisereg.widgets.keypoint_files import FILTERS, marks_of_layer, read, write
 from napari_denoisereg.widgets.keypoint_history import History
 from napari_denoisereg.widgets.keypoint_marks import Marks
@@ -301,8 +301,8 @@ def test_inspect_measures_at_the_marks_that_count() -> None:
 def test_every_format_comes_back(tmp_path: Path) -> None:
     one = movie(scale=(1, 0.5, 0.5))
     points = marks(n_frames=2).points
-    for number, words in enumerate(FILTERS):
-        path = write(points, tmp_path / f"points-{number}", words, one)
+    for number, form in enumerate(FILTERS):
+        path = write(points, tmp_path / f"points-{number}", form, one)
         assert path.suffix == ".csv"
         again = read(path, one)
         order, here = np.lexsort((again.id, again.frame)), np.lexsort((points.id, points.frame))
@@ -329,3 +329,9 @@ def test_saving_does_not_keep_the_caller_waiting(tmp_path: Path) -> None:
     assert time.perf_counter() - start < 0.05
     autosave.finish(20)
     assert newest_session("movie", 2, tmp_path) is not None
+
+
+def test_empty_cells_of_a_table_are_nobody() -> None:
+    features = Points(np.zeros((4, 3)), features={"annotator": ["Ada", np.nan, None, " "]}).features
+    assert words(features, "annotator", "me") == ["Ada", "me", "me", "me"]
+    assert words(features, "kind", "interior") == ["interior"] * 4

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari_denoisereg.register import Registration
     from napari_denoisereg.steps import Steps
 
-ALONG_LONGER_SIDE = 28
+ALONG_LONGER_SIDE = 18  # arrows; more hide the image below them
 MOST_ARROWS = 200_000  # napari draws these in a moment; more make it slow
 
 
@@ -73,7 +73,7 @@ def arrows_of(registration: Registration) -> Steps[Arrows]:
         if pace.is_due(last=number + 1 == len(transforms)):
             yield Progress(number + 1, len(transforms), "drawing arrows")
     frames, starts, shifts = (np.concatenate(column) for column in zip(*rows, strict=True))
-    return Arrows(frames, starts, shifts / spacing, np.linalg.norm(shifts, axis=1), distance / 12)
+    return Arrows(frames, starts, shifts / spacing, np.linalg.norm(shifts, axis=1), distance / 16)
 
 
 def _places(shape: tuple[int, ...], n_frames: int) -> tuple[np.ndarray[Any, Any], float]:

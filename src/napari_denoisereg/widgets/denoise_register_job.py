@@ -212,12 +212,13 @@ def summary(result: Result) -> str:
     str
         E.g. ``"Done. Likeness to the first frame (correlation): 0.61 before, 0.93 after."``
     """
+    is_fine = result.trust is not None and not result.trust.hints()
+    noise = " What denoising took away looks like noise." if is_fine else ""
     if result.registration is None:
-        is_fine = result.trust is not None and not result.trust.hints()
-        return "Done. What was taken away looks like noise." if is_fine else "Done."
+        return f"Done.{noise}"
     before, after = _likeness(result)
     other = "section before" if result.aligned is not None and result.aligned.frame_axis == "z" else "first frame"
-    return f"Done. Likeness to the {other} (correlation): {before:.2f} before, {after:.2f} after."
+    return f"Done. Likeness to the {other} (correlation): {before:.2f} before, {after:.2f} after.{noise}"
 
 
 def doubts(result: Result, *, denoised: bool = True) -> str:

@@ -33,6 +33,7 @@ from napari_denoisereg.widgets.editors import Editor, OptionalEditor, calm, simp
 from napari_denoisereg.widgets.section import Section
 
 BOX_MARGINS = 4, 4, 4, 4  # px: docks are narrow, and boxes lie in boxes
+LAST = ("every", "seed")  # settings that hardly anybody changes come last, whatever class declares them
 
 
 class MethodForm(Editor):
@@ -59,7 +60,8 @@ class MethodForm(Editor):
         self._problem.hide()
         settings = describe(method)
         plain = self._rows([row for row in settings if row["name"] not in skip and not row["advanced"]])
-        self._later = [row for row in settings if row["name"] not in skip and row["advanced"]]
+        later = [row for row in settings if row["name"] not in skip and row["advanced"]]
+        self._later = sorted(later, key=lambda row: LAST.index(row["name"]) if row["name"] in LAST else -1)
         parts: list[QWidget] = [plain] if plain is not None else []
         if self._later:
             page = QWidget()

@@ -21,11 +21,11 @@ from napari_denoisereg.widgets.inspect_deformation import DeformationView
 from napari_denoisereg.widgets.inspect_noise import NoiseView
 from napari_denoisereg.widgets.inspect_overlay import OverlayView
 from napari_denoisereg.widgets.inspect_quality import QualityView
-from napari_denoisereg.widgets.inspect_results import Position, Results, candidates, record_of, results_of
+from napari_denoisereg.widgets.inspect_results import Position, Results, axes_of, candidates, record_of, results_of
 from napari_denoisereg.widgets.inspect_traces import TracesView
 from napari_denoisereg.widgets.inspect_view import View
 from napari_denoisereg.widgets.layer_chooser import LayerChooser
-from napari_denoisereg.widgets.layers import detect_axes, in_words
+from napari_denoisereg.widgets.layers import in_words
 from napari_denoisereg.widgets.runner import report
 from napari_denoisereg.widgets.section import Section
 from napari_denoisereg.widgets.source_form import NO_LAYER, row_label, wrapped_label
@@ -182,7 +182,7 @@ class InspectDock(QWidget):
         if layer is None or layer not in self._viewer.layers:
             self._set_results(None, NO_LAYER)
             return
-        axes = detect_axes(layer)
+        axes = axes_of(layer, self._viewer.layers)
         try:
             results = results_of(layer, axes, self._offer(layer, axes))
         except (TypeError, ValueError) as error:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Layer, Points
 
-from napari_denoisereg.widgets.keypoint_features import counting, in_voxels
-from napari_denoisereg.widgets.layers import METADATA_KEY, VIEW_KEY, Look, stack_from
+from napari_denoisereg.widgets.keypoint_features import counting, in_voxels, words
+from napari_denoisereg.widgets.layers import METADATA_KEY, VIEW_KEY, Look, detect_axes, stack_from
 
 if TYPE_CHECKING:
     from napari_denoisereg.evaluation.keypoints import Keypoints
@@ -150,10 +150,30 @@ class Results:
         if not counts.any():
             return None
         there, features = in_voxels(self.keypoints, self.layer)[counts], self.keypoints.features[counts]
-        axes, kind = self.look.axes, features.get("kind", "interior")
+        axes, kinds = self.look.axes, words(features, "kind", "interior")
         spatial = there[:, [axes.index(axis) for axis in self.spatial]]
         frames = np.rint(there[:, axes.index(self.noisy.frame_axis)]).astype(int)
-        return Keypoints(frames, features["id"].to_numpy(), spatial, features.get("annotator", ""), kind)
+        return Keypoints(frames, features["id"].to_numpy(), spatial, words(features, "annotator", ""), kinds)
+
+
+def axes_of(layer: Image, layers: Iterable[Layer]) -> str:
+    """Axes of a movie: those its newest result was made with, which the user may have corrected.
+
+    Parameters
+    ----------
+    layer : Image
+        The movie.
+    layers : iterable of Layer
+        Of the viewer, in their order.
+
+    Returns
+    -------
+    str
+        As detected where there are no results yet.
+    """
+    made = [record for each in layers if (record := record_of(each)).get("source") == layer.name]
+    stated = [str(record["axes"]) for record in made if len(str(record.get("axes", ""))) == layer.ndim]
+    return stated[-1] if stated else detect_axes(layer)
 
 
 def results_of(layer: Image, axes: str, choices: dict[str, Layer | None]) -> Results:

@@ -40,6 +40,29 @@ def flags(features: Any, name: str, default: bool) -> Flags:
     return np.array([str(value).strip().lower() not in NO for value in features[name]], dtype=bool)
 
 
+def words(features: Any, name: str, default: str) -> list[str]:
+    """A column of words.
+
+    Parameters
+    ----------
+    features : DataFrame
+        Of a Points layer.
+    name : str
+        Of the column.
+    default : str
+        Where there is no such column, and for empty cells: those of a CSV file are not a number.
+
+    Returns
+    -------
+    list of str
+        One per point.
+    """
+    if name not in features:
+        return [default] * len(features)
+    said = [str(value).strip() for value in features[name]]
+    return [default if each.lower() in ("", "nan", "none", "<na>") else each for each in said]
+
+
 def in_voxels(layer: Layer, source: Layer) -> NDArray[np.float64]:
     """Points of a layer in the voxels of another one.
 

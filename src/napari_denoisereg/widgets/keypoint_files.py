@@ -10,7 +10,7 @@ import numpy as np
 from napari.layers import Points
 
 from napari_denoisereg.evaluation.keypoints import Keypoints
-from napari_denoisereg.widgets.keypoint_features import flags, in_voxels
+from napari_denoisereg.widgets.keypoint_features import flags, in_voxels, words
 from napari_denoisereg.widgets.keypoint_layer import ROLE
 from napari_denoisereg.widgets.keypoint_marks import Marks
 from napari_denoisereg.widgets.keypoint_movie import Movie
@@ -149,14 +149,9 @@ def marks_of_layer(layer: Points, movie: Movie, annotator: str) -> Marks:
     frames, positions = movie.marks(in_voxels(layer, movie.layer))
     features = layer.features
     columns = {str(name): np.asarray(values) for name, values in features.items()}
-    n = len(frames)
-
-    def column(name: str, default: Any) -> Any:
-        return columns.get(name, np.full(n, default))
-
     numbers = columns.get("id", np.array(_order_in_frame(frames.tolist())))
-    who = [str(name) or annotator for name in column("annotator", "").tolist()]
-    points = Keypoints(frames, numbers, positions, who, column("kind", "interior").astype(str))
+    who, kinds = words(features, "annotator", annotator), words(features, "kind", "interior")
+    points = Keypoints(frames, numbers, positions, who, kinds)
     marks = Marks(points, flags(features, "included", True), flags(features, "check", False))
     return marks.without(np.flatnonzero(flags(features, "proposed", False)))
 
