@@ -5,13 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
+from napari_denoisereg.denoise import fusion, neighbours
 from napari_denoisereg.denoise.cosine_patches import CosinePatches
 from napari_denoisereg.denoise.fusion import Fusion
 from napari_denoisereg.denoise.neighbours import Neighbours
 from napari_denoisereg.evaluation.image_quality import psnr
 from napari_denoisereg.evaluation.synthetic import SyntheticMovie, nuclei_movie
-from napari_denoisereg.geometry import Displacement, Identity, PerFrame, Translation, smooth
+from napari_denoisereg.geometry import Affine, Displacement, Identity, PerFrame, Translation, smooth
 from napari_denoisereg.noise import NoiseModel
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import finish
@@ -123,3 +125,23 @@ def test_frames_do_not_depend_on_how_far_the_stack_goes_on(movie: SyntheticMovie
 def test_motion_of_another_stack_is_refused(movie: SyntheticMovie, motion: PerFrame) -> None:
     with pytest.raises(ValueError, match="motion of 9 frames, got 4"):
         fused(movie.noisy, motion[:4])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_large_frames_fused_part_by_part_have_no_seams(ndim: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    shape = (4, 150, 140) if ndim == 2 else (3, 12, 72, 64)
+    clean = 400 + 300 * ndimage.gaussian_filter(random.normal(size=shape[1:]), 3) * 8
+    noisy = random.poisson(np.maximum(np.broadcast_to(clean, shape), 1)).astype(np.float32)
+    stack = Stack(noisy, "tyx" if ndim == 2 else "tzyx")
+    still = PerFrame([Affine(torch.eye(ndim, ndim + 1, dtype=torch.float64))] * shape[0])
+    whole = finish(Fusion().run_along(stack, still)).frame(1)
+    monkeypatch.setattr(fusion, "PART", {2: 64, 3: 32})
+    monkeypatch.setattr(neighbours, "LARGEST_DOUBLED", 0)
+    parts = finish(Fusion().run_along(stack, still)).frame(1)
+    left = np.std(whole - clean)
+    assert np.std(parts - whole) < 0.3 * left
+    border, errors = slice(58, 70), [np.abs(each - clean) for each in (parts, whole)]
+    assert errors[0][..., border].mean() < 1.05 * errors[1][..., border].mean()
+    assert np.std(parts - clean) < 1.05 * left

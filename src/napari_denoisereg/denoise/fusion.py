@@ -27,16 +27,19 @@ from torch import Tensor
 
 from napari_denoisereg.denoise.collaborative import collaborate
 from napari_denoisereg.denoise.denoiser import Denoiser
-from napari_denoisereg.denoise.neighbours import Neighbourhood, Neighbours
+from napari_denoisereg.denoise.neighbours import Neighbours
 from napari_denoisereg.denoise.weighing import Weighing
 from napari_denoisereg.frames import denoise_frames
 from napari_denoisereg.geometry import PerFrame
 from napari_denoisereg.method import setting
 from napari_denoisereg.model import Model
-from napari_denoisereg.noise import NoiseModel, estimate_noise
+from napari_denoisereg.noise import NoiseModel, estimate_noise, repair
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps
+from napari_denoisereg.tiling import tiles
 
+PART, CONTEXT = {2: 640, 3: 48}, {2: 64, 3: 16}
+"""Side of the parts that large frames are fused in, and what is looked at around them, voxels: bounds memory."""
 SMALL = 8  # pixels: shorter frames have no places to compare
 
 
@@ -49,7 +52,7 @@ class Fusion(Denoiser, kind="fusion"):
 
     reach: int = setting(6, "Frames before and after each frame that help it.", unit="frames", ge=0, le=64)
     patch: int = setting(16, "Side of the patches that are compared.", unit="px", ge=4, le=64, advanced=True)
-    overlap: int = setting(4, "Patches per side length: 2 is fast, 4 a little better.", ge=1, le=16, advanced=True)
+    overlap: int = setting(4, "Patches per side length: 2 is fast, 4 a little better; at most 2 in volumes.", ge=1, le=16, advanced=True)
     strength: float = setting(1.0, "How much noise to take away; 1 is what was measured.", ge=0, le=4, advanced=True)
     similar: int = setting(
         16,
@@ -80,28 +83,40 @@ class Fusion(Denoiser, kind="fusion"):
     ) -> Steps[Stack]:
         """Denoise a stack along its motion; see `Denoiser.run_along`."""
         noise = estimate_noise(stack)
-        ready = dict[torch.device, tuple[Neighbours, Weighing]]()
+        ready = dict[torch.device, tuple[Neighbours, dict[tuple[int, ...], Weighing]]]()
 
         def denoise(noisy: Tensor, frames: Sequence[int]) -> Tensor:
             where = noisy.device
             if where not in ready:
-                neighbours = Neighbours(stack, motion, noise, reach=self.reach, seed=self.seed, device=where)
-                ready[where] = neighbours, self._weighing(stack, where)
-            neighbours, weighing = ready[where]
-            return torch.stack([self._denoised(neighbours.around(frame), weighing, noise)[None] for frame in frames])
+                ready[where] = Neighbours(stack, motion, noise, reach=self.reach, seed=self.seed, device=where), {}
+            neighbours, weighings = ready[where]
+            clean = [self._fused(frame, neighbours, weighings, image) for frame, image in zip(frames, noisy[:, 0], strict=True)]
+            if self.similar > 1 and min(stack.n_frames, 2 * self.reach + 1) == 1:
+                clean = [self._by_similar(image, first, noise) for image, first in zip(noisy[:, 0], clean, strict=True)]
+            return torch.stack(clean)[:, None]
 
         step = {"denoise": self.to_dict(), "noise": {"gain": noise.gain, "base": noise.base}}
         return (yield from denoise_frames(stack, denoise, device=device, batch=1, step=step))
 
-    def _denoised(self, near: Neighbourhood, weighing: Weighing, noise: NoiseModel) -> Tensor:
-        fused = weighing.fuse(near)
-        if self.similar == 1 or len(near.frames) > 1 or fused.ndim != 2 or min(fused.shape) < SMALL:
+    def _fused(self, frame: int, neighbours: Neighbours, weighings: dict[tuple[int, ...], Weighing], noisy: Tensor) -> Tensor:
+        """A frame fused with its neighbours: in one go, or part by part where it is large."""
+        is_flat, fused = noisy.ndim == 2, torch.empty_like(noisy)
+        side = self.patch if is_flat else max(4, self.patch // 2)
+        step = max(1, side // (self.overlap if is_flat else min(self.overlap, 2)))
+        for tile in tiles(noisy.shape, PART[noisy.ndim], CONTEXT[noisy.ndim], multiple=step):
+            near = neighbours.around(frame, tile.read)
+            shape = tuple(near.frames.shape[1:])
+            if shape not in weighings:
+                weighings[shape] = Weighing(shape, side, step, self.strength, noisy.device)
+            fused[tile.write] = weighings[shape].fuse(near)[tile.keep]
+        return fused
+
+    def _by_similar(self, noisy: Tensor, fused: Tensor, noise: NoiseModel) -> Tensor:
+        """A frame that has no neighbours, by the help of similar places in it."""
+        if noisy.ndim != 2 or min(noisy.shape) < SMALL:
             return fused
-        noisy = near.frames[near.own]
+        noisy = repair(noisy, noise)
+        noisy = repair(noisy, noise)
         stabilised = collaborate(noise.stabilise(noisy), noise.stabilise(fused), similar=self.similar, strength=self.strength)
         clean = noise.restore(stabilised)
         return clean + (noisy.mean() - clean.mean())
-
-    def _weighing(self, stack: Stack, device: torch.device) -> Weighing:
-        side = self.patch if stack.grid.ndim == 2 else max(4, self.patch // 2)
-        return Weighing(stack.grid.shape, side, max(1, side // self.overlap), self.strength, device)
