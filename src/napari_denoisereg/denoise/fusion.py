@@ -52,7 +52,9 @@ class Fusion(Denoiser, kind="fusion"):
 
     reach: int = setting(6, "Frames before and after each frame that help it.", unit="frames", ge=0, le=64)
     patch: int = setting(16, "Side of the patches that are compared.", unit="px", ge=4, le=64, advanced=True)
-    overlap: int = setting(4, "Patches per side length: 2 is fast, 4 a little better; at most 2 in volumes.", ge=1, le=16, advanced=True)
+    overlap: int = setting(
+        4, "Patches per side length: 2 is fast, 4 a little better; at most 2 in volumes.", ge=1, le=16, advanced=True
+    )
     strength: float = setting(1.0, "How much noise to take away; 1 is what was measured.", ge=0, le=4, advanced=True)
     similar: int = setting(
         16,
