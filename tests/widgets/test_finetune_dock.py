@@ -335,6 +335,15 @@ def test_the_panel_comes_back_after_it_was_closed(open_dock: Any, qtbot: Any) ->
     assert "Training preview" in viewer.window.dock_widgets
 
 
+def test_curves_follow_the_theme(open_dock: Any, qtbot: Any) -> None:
+    viewer, dock = open_dock(movie())
+    shades = []
+    for theme in ("light", "dark"):
+        viewer.theme = theme
+        shades.append(dock._panel.watch.plot.backgroundBrush().color().lightness())
+    assert shades[0] > 128 > shades[1]
+
+
 def _turned_away() -> float:
     """Seconds in which the GUI thread was ready, but the machine did other things."""
     number = threading.main_thread().native_id

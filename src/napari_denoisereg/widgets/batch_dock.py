@@ -190,6 +190,7 @@ class BatchDock(ClosingWidget):
 
     def _on_engine(self, engine: Engine) -> None:
         self._engine = engine
+        self._runner.clear("Ready.")
         self._recipes.offer(engine.presets)
         self._recipes.setCurrentIndex(self._recipes.findData(FIRST_RECIPE))
         self._device.offer(engine.devices)

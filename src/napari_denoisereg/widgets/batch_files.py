@@ -10,6 +10,8 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]  # qtpy renames pyq
 from qtpy.QtGui import QFocusEvent
 from qtpy.QtWidgets import QComboBox, QFileDialog, QWidget
 
+from napari_denoisereg.saved_recipes import PRESETS
+
 
 class RecipeBox(QComboBox):
     """Recipes by name. Signal ``opened()``: the user is about to choose."""
@@ -29,7 +31,7 @@ class RecipeBox(QComboBox):
             return
         self.clear()
         for name in wanted:
-            self.addItem(name, name)
+            self.addItem(name.capitalize() if name in PRESETS else name, name)
         self.setCurrentIndex(max(0, self.findData(chosen)))
 
     def showPopup(self) -> None:  # noqa: N802 - Qt's name

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 MOST_PLACES = 2**20
-ACROSS = 26  # arrows and grid lines along the longer side
+ARROWS, ACROSS = 18, 26  # arrows, grid lines along the longer side
 POINTS_PER_CELL = 6  # of a grid line
 MOST_PLANES = 9  # of a volume seen from outside
 
@@ -161,7 +161,7 @@ def _planes(grid: Grid, plane: int | None) -> Array:
 
 
 def _arrows(transform: Transform, grid: Grid, plane: int | None, enlarge: float) -> tuple[Array, Array]:
-    step = max(1.0, max(grid.shape[-2:]) / ACROSS)
+    step = max(1.0, max(grid.shape[-2:]) / ARROWS)
     axes = [_planes(grid, plane)] if grid.ndim == 3 else []
     for size in grid.shape[-2:]:
         count = max(1, math.floor(size / step))

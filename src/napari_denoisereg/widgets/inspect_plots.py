@@ -62,6 +62,8 @@ class Plot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         item.hideButtons()
         item.setMouseEnabled(x=False, y=False)
         item.setClipToView(True)
+        for side in ("bottom", "left"):
+            item.getAxis(side).enableAutoSIPrefix(False)  # "Loss (x0.001)" puzzles
         self.setFixedHeight(HEIGHT)
         self.setMinimumWidth(120)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)

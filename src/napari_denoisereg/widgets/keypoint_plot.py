@@ -158,6 +158,8 @@ class ErrorPlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             axis.setPen(colour)
             axis.setTextPen(colour)
         self._legend.setLabelTextColor(colour)
+        for _, label in self._legend.items:
+            label.setText(label.text, color=colour)  # those there are do not change by themselves
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Room to leave for the table."""
