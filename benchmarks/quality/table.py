@@ -167,7 +167,7 @@ def summary(name: str, rows: Sequence[Row]) -> None:
             _over(max, [row.alone_folded for row in same]),
             ", ".join(row.remark for row in same if row.remark),
         )
-        say(shown(middle, f" ({min(errors):.2f} to {max(errors):.2f})"))
+        say(shown(middle, f" ({min(errors):.2f} to {max(errors):.2f})" if len(errors) > 1 else ""))
 
 
 def _over(what: Callable[[list[float]], float], values: Iterable[float | None]) -> float | None:

@@ -11,6 +11,9 @@ the warped frames and re-estimated as they fall into place. Where predictions fa
 less. Displacements are cubic B-splines; bending them and jerking them in time costs. The energy is minimised by Gauss-Newton
 steps on all frames together. The common deformation of all frames stays free and is composed away by the caller.
 
+Frames must not share their noise. Those that were denoised by averaging neighbours along a motion do: C⁻¹ takes what they
+share for the specimen, and they confirm the motion they were averaged along. Averaging is what the prediction does anyway.
+
 References
 ----------
 Guyader et al. 2018, Groupwise multichannel image registration (total correlation), doi:10.1038/s41598-018-31474-7, of which
