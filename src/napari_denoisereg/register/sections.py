@@ -35,8 +35,9 @@ from napari_denoisereg.steps import Progress, Steps, portion
 REACHES = (6, 4, 3)  # voxels of the level: at first, at first on a finer level, in later rounds
 CALM, EVENNESS = 1e-3, 0.01
 LAG_WEIGHTS = (1.0, 0.4, 0.2)
-DETAIL_ROUNDS, DETAIL_REACH, DETAIL_STIFFNESS = 2, 2.0, 2e-3  # rounds, reach in blocks
+DETAIL_ROUNDS, DETAIL_REACH, DETAIL_STIFFNESS = 2, 2.0, 3e-3  # rounds, reach in blocks
 DETAIL_VOXELS = 3.0  # the blocks of the details are so many voxels wide
+FEW = 3  # of so many sections nobody can tell how tissue runs
 OVERLAP = 8  # sections of a window that hold still in the next
 
 
@@ -57,7 +58,7 @@ class Sections(Registrar, kind="sections"):
     outlier: float = setting(2.0, "Matches that are off by more than that count little (folds, dust).", unit="px", gt=0, le=1e3)
     detail: float = setting(3.0, "Size of what is compared at last, between next neighbours.", unit="px", ge=1, le=256)
     firmness: float = setting(
-        0.12, "How firmly sections stay balanced when details are brought together; lower is closer.", gt=0, le=1e6
+        0.16, "How firmly sections stay balanced when details are brought together; lower is closer.", gt=0, le=1e6
     )
     finest: int = setting(2, "Resolution to end at: 1 full, 2 half, 4 quarter.", ge=1, le=16)
     coarsest: int = setting(4, "Resolution to begin at; the reach is 6 of its voxels.", ge=1, le=64, advanced=True)
@@ -119,7 +120,9 @@ class Sections(Registrar, kind="sections"):
         place, detail = levels[0][0], _level(grid, max(1.0, self.detail / DETAIL_VOXELS))
         bends = torch.zeros(len(sections), grid.ndim, *place.shape, device=sections.device)
         flow = torch.zeros(len(sections) - 1, grid.ndim, *place.shape, device=sections.device)
-        total = len(levels) * self.rounds + DETAIL_ROUNDS
+        # Of two or three sections nobody can tell what runs unsteadily: they are aligned once balanced.
+        n_details = DETAIL_ROUNDS if len(sections) > FEW else 0
+        total = len(levels) * self.rounds + n_details
         for number, (small, factor) in enumerate(levels):
             images = _shrunk(sections, grid, small)
             bends, flow = resample(bends, place, small), resample(flow, place, small)
@@ -129,11 +132,13 @@ class Sections(Registrar, kind="sections"):
                     images, (bends, flow), (small, min(grid.spacing), factor), hold, REACHES[2 if repeat else min(number, 1)]
                 )
                 yield Progress(number * self.rounds + repeat + 1, total, "matching sections")
+        if not n_details:
+            return bends, place
         images = _shrunk(sections, grid, detail)
         bends = balanced = resample(bends, place, detail)
-        for repeat in range(DETAIL_ROUNDS):
+        for left in reversed(range(n_details)):
             bends = self._details(images, (bends, bends - balanced), (detail, min(grid.spacing)), hold)
-            yield Progress(total - DETAIL_ROUNDS + repeat + 1, total, "matching details")
+            yield Progress(total - left, total, "matching details")
         return bends, detail
 
     def _round(
@@ -147,14 +152,13 @@ class Sections(Registrar, kind="sections"):
         run = torch.stack([flow[i:j].sum(0) for i, j in pairs])
         measured = _measured(images, (bends, run), (grid, nodes, px), pairs, block, reach * factor)
         at_nodes = [_at_nodes(field, grid, nodes) / px for field in (run, bends)]
-        # Of two or three sections nobody can tell how tissue runs.
         delta, along = balance(
             replace(measured, shift=measured.shift + at_nodes[0].double().cpu().numpy()),
             at_nodes[1].double().cpu().numpy(),
             [step / px for step in nodes.spacing],
             self._weights(n),
             hold.tolist(),
-            with_flow=n > 3,
+            with_flow=n > FEW,
         )
         moved, along_dense = (nodes.dense(torch.from_numpy(each).to(flow), "cubic") * px for each in (delta, along))
         return _joined(bends, moved, grid, hold), along_dense
@@ -178,7 +182,7 @@ class Sections(Registrar, kind="sections"):
         return _joined(bends, nodes.dense(torch.from_numpy(delta).to(bends), "cubic") * px, grid, hold)
 
     def _weights(self, n: int) -> Weights:
-        pull = self.pull if n > 3 else 1e-2 * self.pull
+        pull = self.pull if n > FEW else 1e-2 * self.pull
         return Weights(4 * self.block, pull, self.stiffness, self.steadiness, CALM, EVENNESS, self.outlier)
 
 
