@@ -553,14 +553,16 @@ def test_files_go_out_and_come_in(
     assert "does not exist" in told[-1].message
 
 
-def test_the_legend_follows_the_theme(open_dock: Any, qtbot: Any) -> None:
+def test_the_plot_follows_the_theme(open_dock: Any, qtbot: Any) -> None:
     viewer, dock = open_dock(movie(), tracked(), show=True)
     registered(viewer)
     start(qtbot, dock)
     seen = []
     for theme in ("light", "dark", "light"):
         viewer.theme = theme
-        qtbot.wait(100)
+        qtbot.wait(200)
+        corners = [each.grab().toImage().pixelColor(1, 1).lightness() for each in (dock._errors.plot, dock._errors)]
+        assert corners[0] == pytest.approx(corners[1], abs=3)
         seen.append({label.item.toHtml().split("color:")[1][:7] for _, label in dock._errors.plot._legend.items})
     assert seen[0] == seen[2] != seen[1]
     assert len(seen[0]) == 1

@@ -153,6 +153,7 @@ class ErrorPlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
     def _dress(self) -> None:
         """Draw text and axes in the theme's colours."""
         colour = self.palette().color(QPalette.ColorRole.WindowText)
+        self.setBackground(self.palette().color(QPalette.ColorRole.Window))
         for name in ("left", "bottom"):
             axis = self.getPlotItem().getAxis(name)
             axis.setPen(colour)
