@@ -40,7 +40,7 @@ class DeepTemporal(TrainedDenoiser, kind="deep_temporal"):
 
     seconds: float = setting(120.0, "Longest training time; whichever budget ends first.", unit="s", gt=0, le=1e6)
     reach: int = setting(2, "Frames on each side that a frame is predicted from.", unit="frames", ge=1, le=10)
-    features: int = setting(8, "Features of each frame.", ge=1, le=128, advanced=True)
+    features: int = setting(8, "Size of the network: features of each frame; more is slower.", ge=1, le=128, advanced=True)
 
     def fit(self, stacks: Sequence[Stack], *, start: Model | None = None, device: torch.device | str = "cpu") -> Steps[Model]:
         """Train on stacks; see `Denoiser.fit`."""

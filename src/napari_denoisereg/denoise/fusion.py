@@ -63,7 +63,9 @@ class Fusion(Denoiser, kind="fusion"):
         le=64,
         advanced=True,
     )
-    seed: int = setting(0, "Seed of all random choices.", ge=0, le=2**31 - 1, advanced=True)
+    seed: int = setting(
+        0, "Seed of the noise that is read along to measure what is left of it.", ge=0, le=2**31 - 1, advanced=True
+    )
 
     def run(
         self,
@@ -117,7 +119,6 @@ class Fusion(Denoiser, kind="fusion"):
         """A frame that has no neighbours, by the help of similar places in it."""
         if noisy.ndim != 2 or min(noisy.shape) < SMALL:
             return fused
-        noisy = repair(noisy, noise)
         noisy = repair(noisy, noise)
         stabilised = collaborate(noise.stabilise(noisy), noise.stabilise(fused), similar=self.similar, strength=self.strength)
         clean = noise.restore(stabilised)

@@ -46,8 +46,10 @@ class Noise2Void(TrainedDenoiser, kind="noise2void"):
     reference: ClassVar[str] = "https://doi.org/10.1109/CVPR.2019.00223"
     network_settings: ClassVar[tuple[str, ...]] = ("checkerboard_free", "likelihood")
 
-    learning_rate: float = setting(3e-3, "First step size of Adam; the paper's is 1e-4.", gt=0, le=0.1, advanced=True)
-    every: int = setting(25, "The model is judged after every so many iterations; the best is kept.", ge=1, advanced=True)
+    learning_rate: float = setting(
+        3e-3, "How large the first training steps are; the paper's is 1e-4.", gt=0, le=0.1, advanced=True
+    )
+    every: int = setting(25, "Training steps between two judgements of the model; the best is kept.", ge=1, advanced=True)
     blind_spot: Literal[1, 3, 5, 7] = setting(
         1, "Side of the hidden neighbourhood; enlarge it where the noise is grainy or comes back in the result.", unit="px"
     )

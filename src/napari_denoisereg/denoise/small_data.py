@@ -61,14 +61,16 @@ class SmallData(TrainedDenoiser, kind="small_data"):
     training_share: ClassVar[float] = 0.8
 
     seconds: float = setting(180.0, "Longest training time; whichever budget ends first.", unit="s", gt=0, le=1e6)
-    batch: int = setting(4, "Patches per iteration.", ge=1, le=256, advanced=True)
+    batch: int = setting(4, "Patches looked at in each training step.", ge=1, le=256, advanced=True)
     reach: int = setting(2, "Frames on each side that a frame is predicted from.", unit="frames", ge=1, le=10)
-    features: int = setting(16, "Features of each frame.", ge=1, le=128, advanced=True)
-    motion_rate: float = setting(0.5, "η: how much motion lets a frame be seen at first.", unit="1/px", ge=0, advanced=True)
-    power: float = setting(2.0, "L: how quickly frames near the middle lose weight.", gt=0, le=20, advanced=True)
+    features: int = setting(16, "Size of the network: features of each frame; more is slower.", ge=1, le=128, advanced=True)
+    motion_rate: float = setting(
+        0.5, "How much a moving frame is seen itself when training begins (η); 0: never.", unit="1/px", ge=0, advanced=True
+    )
+    power: float = setting(2.0, "How quickly frames near the predicted one lose weight (L).", gt=0, le=20, advanced=True)
     sampled: float = setting(0.1, "Share of voxels whose features are a neighbour's.", ge=0, le=0.9, advanced=True)
     radius: int = setting(2, "Such neighbours are at most so far away.", unit="px", ge=1, le=10, advanced=True)
-    decay: float = setting(1.0, "α: how much near neighbours are preferred.", unit="1/px", ge=0, le=100, advanced=True)
+    decay: float = setting(1.0, "How much near neighbours are preferred (α).", unit="1/px", ge=0, le=100, advanced=True)
 
     def fit(self, stacks: Sequence[Stack], *, start: Model | None = None, device: torch.device | str = "cpu") -> Steps[Model]:
         """Train on stacks; see `Denoiser.fit`."""

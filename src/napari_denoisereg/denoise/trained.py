@@ -35,14 +35,18 @@ class TrainedDenoiser(Denoiser):
     seconds: float = setting(60.0, "Longest training time; whichever budget ends first.", unit="s", gt=0, le=1e6)
     iterations: int = setting(300_000, "Most training iterations.", ge=1, le=10_000_000)
     patch: int = setting(64, "Side of the training patches.", unit="px", ge=16, le=1024, multiple_of=8)
-    batch: int = setting(8, "Patches per iteration.", ge=1, le=256, advanced=True)
-    learning_rate: float = setting(3e-3, "First step size of Adam.", gt=0, le=0.1, advanced=True)
+    batch: int = setting(8, "Patches looked at in each training step.", ge=1, le=256, advanced=True)
+    learning_rate: float = setting(
+        3e-3, "How large the first training steps are; smaller is slower and steadier.", gt=0, le=0.1, advanced=True
+    )
     schedule: Schedule = setting(
-        "quick", "quick: steps fall and normalisation is fixed early, for minutes; paper: neither, for days.", advanced=True
+        "quick", "quick: made for trainings of minutes; paper: as published, for trainings of days.", advanced=True
     )
     tile: int = setting(512, "Side of the tiles that large frames are denoised in.", unit="px", ge=32, le=8192, advanced=True)
-    every: int = setting(50, "The model is judged after every so many iterations; the best is kept.", ge=1, advanced=True)
-    seed: int = setting(0, "Seed of all random choices.", ge=0, le=2**31 - 1, advanced=True)
+    every: int = setting(50, "Training steps between two judgements of the model; the best is kept.", ge=1, advanced=True)
+    seed: int = setting(
+        0, "Another number gives another random training; the same number the same result.", ge=0, le=2**31 - 1, advanced=True
+    )
 
     def run(self, stack: Stack, *, model: Model | None = None, device: torch.device | str = "cpu") -> Steps[Stack]:
         """Denoise a stack; see `Denoiser.run`."""
