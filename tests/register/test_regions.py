@@ -53,6 +53,17 @@ def test_what_moves_otherwise_outside_does_not_disturb(mask: Any) -> None:
     assert error(dr.register(STACK, "affine", device="cpu", region=mask)) < 0.5
 
 
+def test_a_mask_that_is_the_same_in_all_frames_marks_what_is_followed() -> None:
+    """The disk leaves a mask that stays: where that is cut out of every frame, the corners go astray."""
+    one, two = (
+        dr.register(STACK, "affine", device="cpu", region=mask) for mask in (STATIC, np.repeat(STATIC[None], len(STEPS), 0))
+    )
+    for frame in range(len(STEPS)):
+        np.testing.assert_array_equal(one.transforms[frame].matrix(), two.transforms[frame].matrix())
+    whole = np.ones(FRAMES.shape, bool)
+    assert finish(region_of(whole, STACK)).is_whole
+
+
 def test_what_is_outside_is_never_seen() -> None:
     """Other surroundings, the same transforms, to the last bit."""
     other = np.where(DISKS, FRAMES, np.random.default_rng(4).normal(5000, 900, FRAMES.shape)).astype(np.float32)

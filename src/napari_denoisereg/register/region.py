@@ -103,8 +103,8 @@ def region_of(mask: Any, stack: Stack) -> Steps[Region]:
     Parameters
     ----------
     mask : array or Stack
-        ``(*spatial)`` for all frames, or ``(T, *spatial)``: what is not 0 counts. A mask of which a single frame is drawn holds
-        for all frames.
+        ``(*spatial)`` for all frames, or ``(T, *spatial)``: what is not 0 counts. A mask of which a single frame is drawn, or
+        that is the same in all frames, holds for all of them: what it marks in the first frame is followed.
     stack : Stack
         What is to be registered, without channel axis.
 
@@ -120,9 +120,11 @@ def region_of(mask: Any, stack: Stack) -> Steps[Region]:
     """
     drawn, grid = _fitting(mask, stack), stack.grid
     count = drawn.shape[0] if len(drawn.shape) > grid.ndim else 1
-    bounds, filled, pace = list[tuple[list[int], list[int]] | None](), 0, Pace()
+    bounds, filled, pace, first, is_same = list[tuple[list[int], list[int]] | None](), 0, Pace(), None, count > 1
     for number in range(count):
         one = np.asarray(drawn[number] if len(drawn.shape) > grid.ndim else drawn) != 0
+        first = one if first is None else first
+        is_same = is_same and np.array_equal(one, first)
         voxels = int(one.sum())
         if 0 < voxels < LEAST_VOXELS:
             where = f" in frame {number}" if count > 1 else ""
@@ -138,6 +140,9 @@ def region_of(mask: Any, stack: Stack) -> Steps[Region]:
         raise ValueError("The region is empty: nothing is marked in it; mark what is to be followed.")
     if len(there) == 1 and count > 1:
         drawn, count = drawn[next(t for t, each in enumerate(bounds) if each is not None)], 1
+    elif is_same:
+        # The specimen moves, the mask does not: it was drawn once, and marks what is to be followed.
+        drawn, filled, count = drawn[0], filled // count, 1
     elif len(there) < count:
         gone = [number for number, each in enumerate(bounds) if each is None]
         named = ", ".join(map(str, gone[:12])) + (f" and {len(gone) - 12} more" if len(gone) > 12 else "")
