@@ -64,9 +64,8 @@ def neighbour_dice(labels: Labels, *, n_largest: int | None = 50, at_rest: Label
     Notes
     -----
     With `at_rest` a cell that ends between two sections is no error of the alignment, and one that an alignment pushes out of
-    the image is: what counts does not depend on the alignment that is judged. ssEMnet leaves it open. Of the readings of "mean
-    Dice of neighbours of the 50 largest neurons" this is the one nearest to what is published for the FIB-SEM volume over its
-    two halves and the whole; see the table in benchmarks/README.md.
+    the image is: what counts does not depend on the alignment that is judged. The publications leave it open. See
+    benchmarks/README.md for what the readings give.
     """
     stack = _checked(labels)
     if stack.ndim != 3 or len(stack) < 2:
