@@ -22,6 +22,8 @@ LARGE = 64
 """Axes at least so long are halved."""
 NOISE_FILTER = 2.0
 """Width of the Gaussian that noisy frames are smoothed with before, voxels; the best practice of all flows measured."""
+PICTURES = 64 * 512**2
+"""Voxels of pictures kept at a time: a training draws frames at random, and a picture can cost a network's prediction."""
 
 
 def optical_flow(fixed: Tensor, moving: Tensor) -> Tensor:
@@ -98,8 +100,9 @@ class Flows:
     def _look(self, movie: int, frame: int) -> Tensor:
         key = (movie, frame)
         if key not in self._pictures:
-            _make_room(self._pictures, 16)
-            self._pictures[key] = self._picture(movie, frame)
+            picture = self._picture(movie, frame)
+            _make_room(self._pictures, max(8, PICTURES // picture.numel()))
+            self._pictures[key] = picture
         return self._pictures[key]
 
 
