@@ -24,6 +24,10 @@ from napari_denoisereg.model import load as load_model
 from napari_denoisereg.results import read_registration
 from napari_denoisereg.steps import Steps
 
+# A shell that starts the tests in the background makes all children deaf to Ctrl-C.
+INTERRUPTIBLE = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from napari_denoisereg.cli import main"
+)
 FAST = {"name": "tiny", "denoise": {"kind": "gaussian", "sigma": 1.0}, "register": [{"kind": "affine"}]}
 
 
@@ -245,7 +249,7 @@ def test_a_stopped_run_leaves_the_old_result(folder: Path, stop: signal.Signals)
         [
             sys.executable,
             "-c",
-            "import sys; from napari_denoisereg.cli import main; print('ready', flush=True); sys.exit(main())",
+            f"{INTERRUPTIBLE}; print('ready', flush=True); sys.exit(main())",
             *words,
         ],
         stdout=subprocess.PIPE,
@@ -275,7 +279,7 @@ def test_a_stopped_training_goes_on_as_if_nothing_had_been(
     words = [str(word) for word in ("train", "noise2void", folder / "movie.ome.tif", *settings)]
     model, left = folder / "nuclei.safetensors", folder / "nuclei.safetensors.unfinished"
     once = [*words, "--output", str(model), "--save-every", "0"]
-    code = "import sys; from napari_denoisereg.cli import main; sys.exit(main())"
+    code = f"{INTERRUPTIBLE}; sys.exit(main())"
     process = subprocess.Popen([sys.executable, "-c", code, *once, "--iterations", "100000"], stdout=subprocess.PIPE, text=True)
     try:
         while not left.exists():

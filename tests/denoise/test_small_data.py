@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_denoisereg.denoise import small_data
 from napari_denoisereg.denoise.deep_temporal import DeepTemporal
 from napari_denoisereg.denoise.optical_flow import Flows, flow_of, optical_flow
 from napari_denoisereg.denoise.small_data import SmallData
@@ -17,6 +18,12 @@ from napari_denoisereg.steps import Steps, finish
 
 STEP = (1.0, -2.0)
 """Motion from frame to frame, voxels."""
+
+
+@pytest.fixture(autouse=True)
+def short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The few iterations of a test go through all rounds."""
+    monkeypatch.setattr(small_data, "LEAST", 1)
 
 
 def texture(*shape: int) -> torch.Tensor:
@@ -95,6 +102,15 @@ def test_training_goes_on_bit_by_bit_through_the_rounds(brief: Callable[..., Sma
         steps.close()
         resumed = finish(brief().fit([stack], start=start))
         assert all(torch.equal(weight, resumed.weights[name]) for name, weight in whole.weights.items()), after
+
+
+def test_a_network_teaches_only_after_enough_iterations(
+    brief: Callable[..., SmallData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = moving(4)[1]
+    assert bool(finish(brief().fit([stack])).weights["taught"])
+    monkeypatch.setattr(small_data, "LEAST", 100)
+    assert not bool(finish(brief().fit([stack])).weights["taught"])
 
 
 @pytest.mark.slow

@@ -70,7 +70,7 @@ def test_the_official_validator_accepts_a_package(tmp_path: Path) -> None:
 
 
 def test_a_method_of_many_frames_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match=r"bioimage\.io packages cannot describe; save the model to a file instead"):
+    with pytest.raises(TypeError, match=r"all that bioimage\.io packages can describe; save the model to a file instead"):
         export_package(Model(Gaussian(), {}, 2), tmp_path / "model.zip", movie())
     assert list(tmp_path.iterdir()) == []
 

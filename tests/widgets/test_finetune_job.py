@@ -1,13 +1,13 @@
 """Training with pictures on the way, for every method that is trained, in 2D and 3D, on lazy movies."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import dask.array as da
 import numpy as np
 import pytest
 
-from napari_denoisereg.denoise import Denoiser
 from napari_denoisereg.denoise.noise2void import Noise2Void
 from napari_denoisereg.io.library import FAMILIES, Library
 from napari_denoisereg.method import Method
@@ -34,10 +34,17 @@ def movie() -> Callable[[str], Stack]:
     return make
 
 
+FAMILY_CAPTIONS = {"denoiser": ["Raw", "Denoised"], "registrar": ["Frame 0 + 2", "Aligned"], "encoder": ["Raw", "Made again"]}
+CAPTIONS = {"segmentation": ["Raw", "Recognised"]}
+
+
 @pytest.mark.parametrize("member", TRAINED, ids=lambda member: member.kind)
 def test_every_trained_method_can_be_followed(member: type[Method], movie: Callable, tmp_path: Path) -> None:
     seen = list[Progress]()
-    order = Order(quick(member), (movie("tyx"),), device="cpu")
+    stack = movie("tyx")
+    labels = (replace(stack, data=(np.asarray(stack.data) > 100).astype(np.uint8)),)
+    more = {"labels": labels} if getattr(member, "needs_labels", False) else {}
+    order = Order(quick(member), (stack,), device="cpu", **more)
     lesson = finish(train(order, InView((2, (slice(0, 40), slice(0, 48)))), Library(tmp_path)), seen.append)
     assert any(progress.training is not None for progress in seen)
     assert any(progress.preview is not None and progress.preview.panels for progress in seen)
@@ -45,7 +52,7 @@ def test_every_trained_method_can_be_followed(member: type[Method], movie: Calla
     assert lesson.model.thumbnail is not None
     assert lesson.model.thumbnail.dtype.is_floating_point is False
     captions = [panel.caption for panel in lesson.sight.panels]
-    assert captions[:2] == (["Raw", "Denoised"] if issubclass(member, Denoiser) else ["Frame 0 + 2", "Aligned"])
+    assert captions[:2] == CAPTIONS.get(member.kind, FAMILY_CAPTIONS[member.family])
     assert all(panel.pixels.dtype == np.uint8 for panel in lesson.sight.panels)
     assert list((tmp_path / "unfinished").iterdir()) == []
 

@@ -18,6 +18,8 @@ from napari_denoisereg.steps import Pace, Progress, Steps
 
 RADIUS = 7
 """Of the window that the flow is constant in, voxels of the working resolution."""
+LONGEST = 192
+"""Side of the frames that a training's flows are estimated on: it needs hundreds of them."""
 LARGE = 64
 """Axes at least so long are halved."""
 NOISE_FILTER = 2.0
@@ -26,13 +28,15 @@ PICTURES = 64 * 512**2
 """Voxels of pictures kept at a time: a training draws frames at random, and a picture can cost a network's prediction."""
 
 
-def optical_flow(fixed: Tensor, moving: Tensor) -> Tensor:
+def optical_flow(fixed: Tensor, moving: Tensor, *, longest: int | None = None) -> Tensor:
     """Flow from one image to another.
 
     Parameters
     ----------
     fixed, moving : Tensor
         ``(*spatial)``, same shape.
+    longest : int, optional
+        Larger frames are shrunk until their longest side has so many voxels, not just halved.
 
     Returns
     -------
@@ -41,7 +45,8 @@ def optical_flow(fixed: Tensor, moving: Tensor) -> Tensor:
         axes of a single voxel.
     """
     whole = Grid(tuple(fixed.shape))
-    working = whole.coarser([2 if length >= LARGE else 1 for length in whole.shape])
+    factor = 2.0 if longest is None else max(2.0, max(whole.shape) / longest)
+    working = whole.coarser([factor if length >= LARGE else 1 for length in whole.shape])
     pair = resample(torch.stack([fixed, moving])[None].float().cpu(), whole, working)[0].numpy()
     axes = [axis for axis, length in enumerate(working.shape) if length > 1]
     found = optical_flow_ilk(*pair.reshape(2, *(working.shape[axis] for axis in axes)), radius=RADIUS, dtype=np.float32)
@@ -94,7 +99,7 @@ class Flows:
         key = (movie, fixed, other)
         if key not in self._kept:
             _make_room(self._kept, self._size)
-            self._kept[key] = optical_flow(self._look(movie, fixed), self._look(movie, other)).half()
+            self._kept[key] = optical_flow(self._look(movie, fixed), self._look(movie, other), longest=LONGEST).half()
         return self._kept[key].float()
 
     def _look(self, movie: int, frame: int) -> Tensor:

@@ -40,7 +40,7 @@ class Fcn(DenseRegistrar, kind="fcn"):
     similarity: Similarity = setting(Correlation(), "What makes two images alike.")
     regularity: Regularity = setting(TotalVariation(), "What makes a motion well-behaved.")
     smoothness: float = setting(0.1, "Weight of the regularity: more is smoother.", ge=0, le=1e6)
-    refinement: int = setting(0, "Further descent steps for every pair by itself (slow); 0 for none.", ge=0, le=10_000)
+    refinement: int = setting(20, "Further descent steps for every pair by itself (slow); 0 for none.", ge=0, le=10_000)
 
     def _build(self, ndim: int) -> nn.Module:
         return RegistrationFCN(ndim, self.variant)
