@@ -66,11 +66,13 @@ def test_fcn_and_its_ablations_are_trained_and_predict_in_one_pass(variant: str,
     assert all(bool(torch.isfinite(each.displacement(GRID)).all()) for each in found)
 
 
-def test_the_network_learns_to_predict(stack: Stack) -> None:
-    method = VoxelMorph(iterations=40, every=20, batch=2, finest=1, refinement=0, smoothness=0.1)
-    seen = []
-    finish(method.fit([stack]), lambda progress: seen.append(progress.figures["loss"]))
-    assert np.mean(seen[-3:]) < 0.8 * np.mean(seen[:3])
+def test_the_network_learns_to_predict(bent: tuple[Tensor, Tensor, Displacement], stack: Stack) -> None:
+    """Without refinement, what is found is the prediction alone."""
+    fixed, moving, true = bent
+    method = VoxelMorph(iterations=200, every=200, batch=2, finest=1, refinement=0, smoothness=0.1)
+    model = finish(method.fit([stack]))
+    (found,) = finish(method.align(fixed[None], moving[None], GRID, model=model))
+    assert left(found, true) < 0.85
 
 
 @pytest.mark.parametrize("kind", ["voxelmorph", "deep_affine"])
