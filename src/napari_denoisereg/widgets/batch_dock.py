@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtGui import (  # type: ignore[attr-defined]  # qtpy says where QShortcut is
     QDragEnterEvent,
     QDropEvent,
@@ -26,10 +26,8 @@ from qtpy.QtWidgets import (
     QHeaderView,
     QLabel,
     QLineEdit,
-    QPushButton,
     QTableWidget,
     QTableWidgetItem,
-    QVBoxLayout,
 )
 
 from napari_denoisereg.widgets.batch_files import RecipeBox, ask_files, ask_folder, open_result
@@ -46,10 +44,10 @@ from napari_denoisereg.widgets.batch_jobs import (
     totals,
     work,
 )
-from napari_denoisereg.widgets.closing import ClosingWidget
 from napari_denoisereg.widgets.denoise_register_dock import FIRST_RECIPE
 from napari_denoisereg.widgets.denoise_register_job import Engine, load_engine, saved
 from napari_denoisereg.widgets.device_chooser import DeviceChooser
+from napari_denoisereg.widgets.dock import Dock, button
 from napari_denoisereg.widgets.editors import calm
 from napari_denoisereg.widgets.help_button import help_button
 from napari_denoisereg.widgets.runner import Runner, duration_in_words
@@ -72,7 +70,7 @@ MARKS: dict[State, str] = {
 EMPTY = "Add movies, or drop files and folders here (.tif, .ome.tif, .zarr). All go through one recipe."
 
 
-class BatchDock(ClosingWidget):
+class BatchDock(Dock):
     """The dock.
 
     Parameters
@@ -80,6 +78,8 @@ class BatchDock(ClosingWidget):
     napari_viewer : napari.Viewer
         Given by napari.
     """
+
+    first_size, least_width = (420, 640), 280
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -116,9 +116,9 @@ class BatchDock(ClosingWidget):
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
         header.setStretchLastSection(True)
         self._hint = wrapped_label(EMPTY)
-        self._add_files = _button("Add files…", "Choose movies (.tif, .ome.tif). You can also drop them here.")
-        self._add_folder = _button("Add folder…", "Add every movie of a folder, or one .zarr.")
-        self._remove = _button("Remove", "Take the selected rows off the table (Delete). Files stay.")
+        self._add_files = button("Add files…", "Choose movies (.tif, .ome.tif). You can also drop them here.")
+        self._add_folder = button("Add folder…", "Add every movie of a folder, or one .zarr.")
+        self._remove = button("Remove", "Take the selected rows off the table (Delete). Files stay.")
         self._recipes = RecipeBox()
         calm(self._recipes)
         self._recipes.setToolTip("Recipe for all files: those of the program, and those you saved in 'Denoise and register'.")
@@ -130,13 +130,13 @@ class BatchDock(ClosingWidget):
         self._folder = QLineEdit()
         self._folder.setPlaceholderText("Choose where results go")
         self._folder.setToolTip("Results are written here, one .zarr per movie.")
-        self._choose = _button("…", "Choose the output folder.")
+        self._choose = button("…", "Choose the output folder.")
         self._device = DeviceChooser()
         self._replace = QCheckBox("Replace other results")
         self._replace.setToolTip(
             "Results of another recipe, or of an older file, are replaced. Without this they count as failed."
         )
-        self._run = _button("Run", "Work through the table, one file after the other. What is done already is not done again.")
+        self._run = button("Run", "Work through the table, one file after the other. What is done already is not done again.")
         self._runner = Runner()
         self._finder = Runner()  # looks through folders; never shown
         self._finder.hide()
@@ -156,19 +156,10 @@ class BatchDock(ClosingWidget):
         heading.addWidget(QLabel("Movies"), 1)
         heading.addWidget(help_button("how-to/batch"))
         buttons = QHBoxLayout()
-        for button in (self._add_files, self._add_folder, self._remove):
-            buttons.addWidget(button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 4, 8, 8)
-        layout.addLayout(heading)
-        layout.addWidget(self._hint)
-        layout.addWidget(self._table, 1)
-        layout.addLayout(buttons)
-        layout.addLayout(rows)
-        layout.addWidget(self._run)
-        layout.addWidget(self._runner)
+        for each in (self._add_files, self._add_folder, self._remove):
+            buttons.addWidget(each)
+        self.stack(heading, self._hint, self._table, buttons, rows, self._run, self._runner)
         self._table.setMinimumHeight(80)
-        self.setMinimumWidth(280)
 
     def _connect(self) -> None:
         self._add_files.clicked.connect(lambda: self.add(ask_files(self)))
@@ -366,13 +357,3 @@ class BatchDock(ClosingWidget):
         self._wanted.clear()
         self._finder.close_down()
         self._runner.close_down()
-
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """Size that napari gives the dock at first."""
-        return QSize(420, 640)
-
-
-def _button(text: str, tooltip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tooltip)
-    return button

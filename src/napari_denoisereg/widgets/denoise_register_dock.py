@@ -11,20 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Layer
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QEvent, QSize, Qt
-from qtpy.QtGui import QCloseEvent
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QFormLayout,
-    QFrame,
-    QHBoxLayout,
-    QPushButton,
-    QScrollArea,
-    QSizePolicy,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_denoisereg.saved_recipes import PRESETS
 from napari_denoisereg.widgets.denoise_register_job import (
@@ -38,6 +25,7 @@ from napari_denoisereg.widgets.denoise_register_job import (
     without_parts,
 )
 from napari_denoisereg.widgets.device_chooser import DeviceChooser
+from napari_denoisereg.widgets.dock import Dock, button, scrolled, separator
 from napari_denoisereg.widgets.editors import calm
 from napari_denoisereg.widgets.estimate import timed
 from napari_denoisereg.widgets.estimate_line import EstimateLine
@@ -70,7 +58,7 @@ ROUGH_PREVIEW = "Frame {number} after a few seconds of training: only a rough id
 NOTHING_TO_PREVIEW = "This recipe does not denoise, so one frame alone shows nothing: press Run."
 
 
-class DenoiseRegisterDock(QWidget):
+class DenoiseRegisterDock(Dock):
     """The dock.
 
     Parameters
@@ -86,7 +74,6 @@ class DenoiseRegisterDock(QWidget):
         self._recipe: Pipeline | None = None
         self._form: RecipeForm | None = None
         self._preview: Layer | None = None
-        self._had_parent = False
         self._make_widgets()
         self._lay_out()
         self._connect()
@@ -99,8 +86,7 @@ class DenoiseRegisterDock(QWidget):
         self._recipes = QComboBox()
         calm(self._recipes)
         self._recipes.setToolTip("How much time to spend. Each recipe is a set of methods and settings, shown under Advanced.")
-        self._save = QPushButton("Save…")
-        self._save.setToolTip("Keep these settings under a name, to choose them again.")
+        self._save = button("Save…", "Keep these settings under a name, to choose them again.")
         self._about = wrapped_label()
         self._denoise = QCheckBox("Denoise")
         self._denoise.setToolTip("Make a movie without noise: layer [denoised].")
@@ -128,9 +114,7 @@ class DenoiseRegisterDock(QWidget):
         rows.setRowWrapPolicy(QFormLayout.RowWrapPolicy.DontWrapRows)
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         rows.addRow(self._source)
-        line = QFrame()
-        line.setFrameShape(QFrame.Shape.HLine)
-        rows.addRow(line)
+        rows.addRow(separator())
         recipe = QHBoxLayout()
         recipe.addWidget(self._recipes, 1)
         recipe.addWidget(self._save)
@@ -147,22 +131,10 @@ class DenoiseRegisterDock(QWidget):
         rows.addRow(row_label("Device"), self._device)
         rows.addRow(self._advanced)
         rows.addRow(self._actions)
-        area = QScrollArea()
-        area.setWidget(page)
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        rows.setContentsMargins(0, 0, 6, 0)
         buttons = QHBoxLayout()
         buttons.addWidget(self._show_frame)
         buttons.addWidget(self._run)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 4, 8, 8)
-        layout.addWidget(area, 1)
-        layout.addLayout(buttons)
-        layout.addWidget(self._runner)
-        self.setMinimumWidth(260)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        self.stack(scrolled(page), buttons, self._runner)
 
     def _connect(self) -> None:
         self._source.changed.connect(self._on_source_changed)
@@ -372,28 +344,13 @@ class DenoiseRegisterDock(QWidget):
         self._show_frame.setEnabled(is_ready and has_preview)
         self._show_frame.setToolTip(problem or (ABOUT_PREVIEW if has_preview or recipe is None else NOTHING_TO_PREVIEW))
 
-    # ------------------------------------------------------------------------------------------ closing
+    # ------------------------------------------------------------------------------------------ opening, closing
+    def open_up(self) -> None:
+        """Follow the viewer's layers."""
+        self._source.chooser.connect_viewer()
+
     def close_down(self) -> None:
         """Stop work, wait for it a moment, and let go of the viewer."""
         self._runner.close_down()
         self._estimate.close_down()
         self._source.chooser.disconnect_viewer()
-
-    def event(self, event: QEvent | None) -> bool:
-        """Notice when napari takes the widget out of its dock: nobody calls `close` then."""
-        if event is not None and event.type() == QEvent.Type.ParentChange:
-            if self.parentWidget() is not None:
-                self._had_parent = True
-                self._source.chooser.connect_viewer()
-            elif self._had_parent:
-                self.close_down()
-        return bool(super().event(event))
-
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """Width that napari gives the dock at first."""
-        return QSize(320, 640)
-
-    def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Stop work when the widget is closed."""
-        self.close_down()
-        super().closeEvent(event)

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
-from qtpy.QtCore import QEvent, QSize, Qt
-from qtpy.QtGui import QCloseEvent
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from napari_denoisereg.widgets.dock import Dock, button, scrolled, separator
 from napari_denoisereg.widgets.finetune_data import LabelsRow, MoreLayers, keypoints_in, place_in_view, result_layers
 from napari_denoisereg.widgets.finetune_engine import JUST_TRAINED, Workshop, judge, load_workshop, starts
 from napari_denoisereg.widgets.finetune_job import InView, Lesson, Order, Sight, comparison, train
@@ -42,7 +41,7 @@ BY_KEYPOINTS = "The best weights will be chosen by the keypoints that lie over t
 STOPPING = "Stopping; the best is kept …"
 
 
-class FineTuneDock(QWidget):
+class FineTuneDock(Dock):
     """The dock.
 
     Parameters
@@ -50,6 +49,8 @@ class FineTuneDock(QWidget):
     napari_viewer : napari.Viewer
         Given by napari.
     """
+
+    first_size, least_width = (330, 640), 280
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -60,7 +61,6 @@ class FineTuneDock(QWidget):
         self._layer: Layer | None = None  # that is trained on
         self._view = InView((0, ()))
         self._judged: tuple[Any, ...] = ()
-        self._had_parent = False
         self._make_widgets()
         self._lay_out()
         self._connect()
@@ -76,11 +76,9 @@ class FineTuneDock(QWidget):
         self._judgement = wrapped_label()
         self._judgement.setObjectName("judgement")
         self._judges = wrapped_label(BY_KEYPOINTS)
-        self._discard = QPushButton("Forget the interrupted training")
-        self._discard.setToolTip("Delete what a crash left of it.")
+        self._discard = button("Forget the interrupted training", "Delete what a crash left of it.")
         self._train = QPushButton("Train")
-        self._stop = QPushButton("Stop and keep the best")
-        self._stop.setToolTip(ABOUT_STOP)
+        self._stop = button("Stop and keep the best", ABOUT_STOP)
         self._runner = Runner()
         self._checker = Runner()  # looks at the data while the user chooses; never shown
         self._checker.hide()
@@ -92,36 +90,19 @@ class FineTuneDock(QWidget):
     def _lay_out(self) -> None:
         page = QWidget()
         rows = QVBoxLayout(page)
-        rows.setContentsMargins(0, 0, 6, 0)
-        for widget in (self._source, self._more, self._line(), *self._choices()):
+        for widget in (self._source, self._more, separator(), *self._choices()):
             rows.addWidget(widget)
         rows.addWidget(self._library)
         rows.addStretch(1)
-        self._area = area = QScrollArea()
-        area.setWidget(page)
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._area = scrolled(page)
         buttons = QHBoxLayout()
         buttons.addWidget(self._train, 1)
         buttons.addWidget(self._stop, 1)
         buttons.addWidget(help_button("how-to/fine-tune"))
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 4, 8, 8)
-        layout.addWidget(area, 1)
-        layout.addLayout(buttons)
-        layout.addWidget(self._runner)
-        self.setMinimumWidth(280)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        self.stack(self._area, buttons, self._runner)
 
     def _choices(self) -> tuple[QWidget, ...]:
         return self._start, self._labels, self._discard, self._judges, self._judgement, self._result
-
-    @staticmethod
-    def _line() -> QFrame:
-        line = QFrame()
-        line.setFrameShape(QFrame.Shape.HLine)
-        return line
 
     def _connect(self) -> None:
         self._source.changed.connect(self._on_chosen)
@@ -334,7 +315,12 @@ class FineTuneDock(QWidget):
         self._result.set_busy(is_busy)
         self._shelf.setEnabled(not is_busy)
 
-    # ------------------------------------------------------------------------------------------ closing
+    # ------------------------------------------------------------------------------------------ opening, closing
+    def open_up(self) -> None:
+        """Follow the viewer's layers."""
+        self._source.chooser.connect_viewer()
+        self._more.connect_viewer()
+
     def close_down(self) -> None:
         """Stop work, wait for it a moment, and let go of the viewer."""
         self._runner.close_down()
@@ -342,26 +328,6 @@ class FineTuneDock(QWidget):
         self._source.chooser.disconnect_viewer()
         self._more.disconnect_viewer()
         self._panel.close_down()
-
-    def event(self, event: QEvent | None) -> bool:
-        """Notice when napari takes the widget out of its dock: nobody calls `close` then."""
-        if event is not None and event.type() == QEvent.Type.ParentChange:
-            if self.parentWidget() is not None:
-                self._had_parent = True
-                self._source.chooser.connect_viewer()
-                self._more.connect_viewer()
-            elif self._had_parent:
-                self.close_down()
-        return bool(super().event(event))
-
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """Width that napari gives the dock at first."""
-        return QSize(330, 640)
-
-    def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Stop work when the widget is closed."""
-        self.close_down()
-        super().closeEvent(event)
 
 
 def _needs_labels(method: Method | None) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]  # qtpy renames pyqtSignal
-from qtpy.QtWidgets import QGridLayout, QGroupBox, QLineEdit, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QGroupBox, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
 
+from napari_denoisereg.widgets.dock import button
 from napari_denoisereg.widgets.source_form import wrapped_label
 
 if TYPE_CHECKING:
@@ -45,27 +46,20 @@ class ResultBox(QGroupBox):
         self._notes.setFixedHeight(54)
         self._notes.setTabChangesFocus(True)
         self._buttons = [
-            self._button("Save to library", "Keep the model for later and for other movies.", self._on_save),
-            self._button("Use on layer", "Make a new layer with this model.", self.use_wanted.emit),
-            self._button("Train longer", "Train this model further, for the time above.", self.longer_wanted.emit),
-            self._button("Early / best", "The early, middle and best weights, side by side.", self.compare_wanted.emit),
+            button("Save to library", "Keep the model for later and for other movies.", self._on_save),
+            button("Use on layer", "Make a new layer with this model.", self.use_wanted.emit),
+            button("Train longer", "Train this model further, for the time above.", self.longer_wanted.emit),
+            button("Early / best", "The early, middle and best weights, side by side.", self.compare_wanted.emit),
         ]
         grid = QGridLayout()
-        for number, button in enumerate(self._buttons):
-            grid.addWidget(button, number // 2, number % 2)
+        for number, each in enumerate(self._buttons):
+            grid.addWidget(each, number // 2, number % 2)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         for widget in (self._words, self._name, self._notes):
             layout.addWidget(widget)
         layout.addLayout(grid)
         self.hide()
-
-    @staticmethod
-    def _button(text: str, about: str, action: object) -> QPushButton:
-        button = QPushButton(text)
-        button.setToolTip(about)
-        button.clicked.connect(lambda _=False: action())  # type: ignore[operator]
-        return button
 
     def show_lesson(self, lesson: Lesson) -> None:
         """Show what was trained.
@@ -82,8 +76,8 @@ class ResultBox(QGroupBox):
 
     def set_busy(self, is_busy: bool) -> None:
         """Allow to press the buttons, or not."""
-        for button in self._buttons:
-            button.setEnabled(not is_busy)
+        for each in self._buttons:
+            each.setEnabled(not is_busy)
 
     def _on_save(self) -> None:
         self.save_wanted.emit(self._name.text(), self._notes.toPlainText())

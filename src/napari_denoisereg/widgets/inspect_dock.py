@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from napari.layers import Image, Layer
-from qtpy.QtCore import QEvent, QSize, Qt
-from qtpy.QtGui import QCloseEvent
-from qtpy.QtWidgets import QComboBox, QFormLayout, QFrame, QHBoxLayout, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_denoisereg.widgets.denoise_register_job import load_engine
+from napari_denoisereg.widgets.dock import Dock, scrolled, separator
 from napari_denoisereg.widgets.editors import calm
 from napari_denoisereg.widgets.help_button import help_button
 from napari_denoisereg.widgets.inspect_background import Background
@@ -34,7 +33,7 @@ ROLES = {"denoised": "Denoised", "aligned": "Aligned", "displacement": "Displace
 NOTHING = "none"
 
 
-class InspectDock(QWidget):
+class InspectDock(Dock):
     """The dock.
 
     Parameters
@@ -43,11 +42,13 @@ class InspectDock(QWidget):
         Given by napari.
     """
 
+    first_size = (340, 680)
+
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
         self._viewer = napari_viewer
         self._results: Results | None = None
-        self._is_ready = self._had_parent = self._is_connected = False
+        self._is_ready = self._is_connected = False
         self._chosen: dict[str, Layer] = {}
         self._background = Background(self)
         self.chooser = LayerChooser(napari_viewer)
@@ -66,7 +67,6 @@ class InspectDock(QWidget):
     def _lay_out(self) -> None:
         page = QWidget()
         column = QVBoxLayout(page)
-        column.setContentsMargins(0, 0, 6, 0)
         top = QHBoxLayout()
         top.addWidget(row_label("Movie"))
         top.addWidget(self.chooser, 1)
@@ -74,22 +74,11 @@ class InspectDock(QWidget):
         column.addLayout(top)
         column.addWidget(self._words)
         column.addWidget(self._made_from())
-        line = QFrame()
-        line.setFrameShape(QFrame.Shape.HLine)
-        column.addWidget(line)
+        column.addWidget(separator())
         for section in self.sections:
             column.addWidget(section)
         column.addStretch(1)
-        area = QScrollArea()
-        area.setWidget(page)
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 4, 8, 8)
-        layout.addWidget(area)
-        self.setMinimumWidth(260)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        self.stack(scrolled(page))
 
     def _made_from(self) -> Section:
         """Which layers are the results, for movies that were run more than once."""
@@ -234,7 +223,12 @@ class InspectDock(QWidget):
         if self._results is not None:
             view.switch_on(self._results, self._position(self._results))
 
-    # ------------------------------------------------------------------------------------------ closing
+    # ------------------------------------------------------------------------------------------ opening, closing
+    def open_up(self) -> None:
+        """Follow the viewer."""
+        self.chooser.connect_viewer()
+        self._connect_viewer()
+
     def close_down(self) -> None:
         """Take all own layers away, stop work and timers, and let go of the viewer."""
         self._disconnect_viewer()
@@ -242,26 +236,6 @@ class InspectDock(QWidget):
         for view in self.views:
             view.close_down()
         self._background.close_down()
-
-    def event(self, event: QEvent | None) -> bool:
-        """Notice when napari takes the widget out of its dock: nobody calls `close` then."""
-        if event is not None and event.type() == QEvent.Type.ParentChange:
-            if self.parentWidget() is not None:
-                self._had_parent = True
-                self.chooser.connect_viewer()
-                self._connect_viewer()
-            elif self._had_parent:
-                self.close_down()
-        return bool(super().event(event))
-
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """Width that napari gives the dock at first."""
-        return QSize(340, 680)
-
-    def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Leave nothing behind."""
-        self.close_down()
-        super().closeEvent(event)
 
 
 def _same(one: Results | None, other: Results | None) -> bool:

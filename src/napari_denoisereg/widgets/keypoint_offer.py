@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QGridLayout, QWidget
 
 from napari_denoisereg.widgets.keypoint_autosave import Saved, forget, newest_session
 from napari_denoisereg.widgets.keypoint_movie import Movie
-from napari_denoisereg.widgets.keypoint_panels import button
+from napari_denoisereg.widgets.keypoint_panels import quiet_button
 from napari_denoisereg.widgets.source_form import wrapped_label
 
 OFFER = "{n} marks of this movie were saved on {when}."
@@ -28,8 +28,8 @@ class Offer(QWidget):
         self._saved: Saved | None = None
         self._movie: Movie | None = None
         self._words = wrapped_label()
-        restore = button("Restore", "Go on with these marks.")
-        discard = button("Discard", "Delete these saved marks for good.")
+        restore = quiet_button("Restore", "Go on with these marks.")
+        discard = quiet_button("Discard", "Delete these saved marks for good.")
         rows = QGridLayout(self)
         rows.setContentsMargins(0, 0, 0, 0)
         rows.addWidget(self._words, 0, 0, 1, 2)

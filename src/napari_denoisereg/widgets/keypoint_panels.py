@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QHBoxLayout, QPush
 from napari_denoisereg.evaluation.keypoints import Ints
 from napari_denoisereg.evaluation.live_error import LiveError, SteeredError
 from napari_denoisereg.evaluation.report_methods import IN_SAMPLE
+from napari_denoisereg.widgets.dock import button
 from napari_denoisereg.widgets.editors import calm
 from napari_denoisereg.widgets.keypoint_report import steering_of
 from napari_denoisereg.widgets.keypoint_table import SCOPES, ErrorTable
@@ -27,7 +28,7 @@ CONTOUR_POINTS = 20
 NO_ERROR = "No error yet: mark a keypoint in frame 0 and in another frame."
 
 
-def button(text: str, tip: str) -> QPushButton:
+def quiet_button(text: str, tip: str) -> QPushButton:
     """A button that leaves the keyboard to the canvas when it is clicked; the tab key still reaches it.
 
     Parameters
@@ -42,8 +43,7 @@ def button(text: str, tip: str) -> QPushButton:
     QPushButton
         The button.
     """
-    made = QPushButton(text)
-    made.setToolTip(tip)
+    made = button(text, tip)
     made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     return made
 
@@ -57,14 +57,14 @@ class MarkPanel(QWidget):
         font = self.advice.font()
         font.setBold(True)
         self.advice.setFont(font)
-        self.accept = button(
+        self.accept = quiet_button(
             "✔ Accept, next frame  (Space)", "Take the proposed places (diamonds) as they are and go to the next frame."
         )
-        self.first = button("|◀ First", "Go to frame 0, where new landmarks begin.")
-        self.back = button("◀ Back (←)", "Go to the frame before.")
-        self.forward = button("Next (→) ▶", "Go to the next frame.")
-        self.undo = button("Undo", "Take the last change back (Ctrl+Z in the canvas).")
-        self.redo = button("Redo", "Do again what was undone (Ctrl+Shift+Z in the canvas).")
+        self.first = quiet_button("|◀ First", "Go to frame 0, where new landmarks begin.")
+        self.back = quiet_button("◀ Back (←)", "Go to the frame before.")
+        self.forward = quiet_button("Next (→) ▶", "Go to the next frame.")
+        self.undo = quiet_button("Undo", "Take the last change back (Ctrl+Z in the canvas).")
+        self.redo = quiet_button("Redo", "Do again what was undone (Ctrl+Shift+Z in the canvas).")
         self.after_click = QCheckBox("Next frame after a click")
         self.after_click.setChecked(True)
         self.after_click.setToolTip(
@@ -76,8 +76,10 @@ class MarkPanel(QWidget):
             "Without a registration: look for the surroundings of the keypoint near its last place (normalised "
             "cross-correlation). Off: propose the last place."
         )
-        self.outline = button("Draw outline", "Draw around an object in the frame in view; points are then marked along it.")
-        self.sample = button("Mark along it", "Mark points at equal distances along the outline.")
+        self.outline = quiet_button(
+            "Draw outline", "Draw around an object in the frame in view; points are then marked along it."
+        )
+        self.sample = quiet_button("Mark along it", "Mark points at equal distances along the outline.")
         self.n_points = QSpinBox()
         self.n_points.setRange(3, 500)
         self.n_points.setValue(CONTOUR_POINTS)
@@ -146,10 +148,14 @@ class ErrorPanel(QWidget):
             self.scope.addItem(words, key)
             self.scope.setItemData(self.scope.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         self.table = ErrorTable()
-        self.worst = button("Go to worst", "Show the mark with the largest error.")
-        self.exclude = button("Exclude", "The selected marks do not count; press again to include them (E in the canvas).")
-        self.hold_out = button("Hold out", "Use the selected keypoints to check a fit, not to steer it; press again to steer.")
-        self.delete = button("Delete", "Delete the selected marks (Delete in the canvas). Undo brings them back.")
+        self.worst = quiet_button("Go to worst", "Show the mark with the largest error.")
+        self.exclude = quiet_button(
+            "Exclude", "The selected marks do not count; press again to include them (E in the canvas)."
+        )
+        self.hold_out = quiet_button(
+            "Hold out", "Use the selected keypoints to check a fit, not to steer it; press again to steer."
+        )
+        self.delete = quiet_button("Delete", "Delete the selected marks (Delete in the canvas). Undo brings them back.")
         self.plot: ErrorPlot | None = None
         self._error: LiveError | None = None
         self._rows = QGridLayout(self)

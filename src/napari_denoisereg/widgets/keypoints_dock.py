@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QEvent, QSize, Qt
-from qtpy.QtGui import QCloseEvent
-from qtpy.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_denoisereg.evaluation.agreement import annotator_distances
 from napari_denoisereg.widgets import keypoint_files
 from napari_denoisereg.widgets.denoise_register_job import load_engine
+from napari_denoisereg.widgets.dock import Dock, scrolled
 from napari_denoisereg.widgets.help_button import help_button
 from napari_denoisereg.widgets.keypoint_autosave import Saved
 from napari_denoisereg.widgets.keypoint_latest import LatestRunner
@@ -24,7 +23,7 @@ from napari_denoisereg.widgets.keypoint_marks import Marks
 from napari_denoisereg.widgets.keypoint_movie import Movie
 from napari_denoisereg.widgets.keypoint_offer import Offer
 from napari_denoisereg.widgets.keypoint_outline import HOW, Outline
-from napari_denoisereg.widgets.keypoint_panels import ErrorPanel, MarkPanel, button
+from napari_denoisereg.widgets.keypoint_panels import ErrorPanel, MarkPanel, quiet_button
 from napari_denoisereg.widgets.keypoint_predict import Ways, ways_of
 from napari_denoisereg.widgets.keypoint_report import report_steps
 from napari_denoisereg.widgets.keypoint_session import KeypointSession
@@ -49,7 +48,7 @@ REPORTS = "Web page (*.html);;PDF (*.pdf)"
 Action = Callable[[KeypointSession], object]
 
 
-class KeypointsDock(QWidget):
+class KeypointsDock(Dock):
     """The dock.
 
     Parameters
@@ -58,6 +57,8 @@ class KeypointsDock(QWidget):
         Given by napari.
     """
 
+    first_size, least_width = (340, 700), 280
+
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
@@ -65,15 +66,16 @@ class KeypointsDock(QWidget):
         self._outline: Outline | None = None
         self._replaced: Any = None  # the user's layer that the session's stands for
         self._ways: tuple[Any, Ways] | None = None  # the last registration that was read
-        self._had_parent = False
         self._setup = KeypointSetup(napari_viewer)
         self._about = wrapped_label(ABOUT)
         self._offer = Offer()
-        self._start = button(START, ABOUT_START)
+        self._start = quiet_button(START, ABOUT_START)
         self._marking, self._errors = MarkPanel(), ErrorPanel()
-        self._import = button("Import…", "Add keypoints from a CSV file: napari, BigWarp, plain t, y, x, or this plugin's.")
-        self._export = button("Export…", "Write the keypoints to a CSV file; choose the format in the dialog.")
-        self._report = button("Report…", "Write figures, plots and a methods paragraph with references, as HTML or PDF.")
+        self._import = quiet_button(
+            "Import…", "Add keypoints from a CSV file: napari, BigWarp, plain t, y, x, or this plugin's."
+        )
+        self._export = quiet_button("Export…", "Write the keypoints to a CSV file; choose the format in the dialog.")
+        self._report = quiet_button("Report…", "Write figures, plots and a methods paragraph with references, as HTML or PDF.")
         self._runner, self._searcher, self._writer = LatestRunner(), LatestRunner(), LatestRunner()
         self._pages = GuiSlices(self)
         self._lay_out()
@@ -85,29 +87,16 @@ class KeypointsDock(QWidget):
     def _lay_out(self) -> None:
         page = QWidget()
         rows = QVBoxLayout(page)
-        rows.setContentsMargins(0, 0, 6, 0)
         for widget in (self._setup, self._offer, self._start, self._marking):
             rows.addWidget(widget)
         rows.addWidget(self._errors, 1)
         rows.addStretch(0)
-        area = QScrollArea()
-        area.setWidget(page)
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         top, files = QHBoxLayout(), QHBoxLayout()
         top.addWidget(self._about, 1)
         top.addWidget(help_button("how-to/keypoints"))
         for each in (self._import, self._export, self._report):
             files.addWidget(each)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 4, 8, 8)
-        layout.addLayout(top)
-        layout.addWidget(area, 1)
-        layout.addLayout(files)
-        for runner in (self._runner, self._searcher, self._writer):
-            layout.addWidget(runner)
-        self.setMinimumWidth(280)
+        self.stack(top, scrolled(page), files, self._runner, self._searcher, self._writer)
 
     def _connect(self) -> None:
         marking, errors = self._marking, self._errors
@@ -364,7 +353,11 @@ class KeypointsDock(QWidget):
                 return record.get("recipe")
         return None
 
-    # ------------------------------------------------------------------------------------------ closing
+    # ------------------------------------------------------------------------------------------ opening, closing
+    def open_up(self) -> None:
+        """Follow the viewer's layers."""
+        self._setup.connect_viewer()
+
     def close_down(self) -> None:
         """Finish the session, stop work, and let go of the viewer."""
         self._finish()
@@ -372,25 +365,6 @@ class KeypointsDock(QWidget):
         for runner in (self._runner, self._searcher, self._writer):
             runner.close_down()
         self._pages.drop()
-
-    def event(self, event: QEvent | None) -> bool:
-        """Notice when napari takes the widget out of its dock: nobody calls `close` then."""
-        if event is not None and event.type() == QEvent.Type.ParentChange:
-            if self.parentWidget() is not None:
-                self._had_parent = True
-                self._setup.connect_viewer()
-            elif self._had_parent:
-                self.close_down()
-        return bool(super().event(event))
-
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """Width that napari gives the dock at first."""
-        return QSize(340, 700)
-
-    def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Finish when the widget is closed."""
-        self.close_down()
-        super().closeEvent(event)
 
 
 def _told(path: Any) -> None:

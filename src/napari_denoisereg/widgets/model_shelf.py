@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]  # qtpy renames pyqtSignal
 from qtpy.QtGui import QIcon, QPixmap
@@ -15,11 +15,11 @@ from qtpy.QtWidgets import (
     QListWidgetItem,
     QMessageBox,
     QPlainTextEdit,
-    QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
+from napari_denoisereg.widgets.dock import button
 from napari_denoisereg.widgets.model_preview import image_of
 from napari_denoisereg.widgets.runner import report
 from napari_denoisereg.widgets.source_form import wrapped_label
@@ -71,17 +71,17 @@ class ModelShelf(QWidget):
         self._notes.setFixedHeight(54)
         self._notes.setTabChangesFocus(True)
         self._buttons = {
-            "Start from it": _button("Start from it", "Train this model further on the movie above.", self._on_start),
-            "Use on layer": _button("Use on layer", "Denoise or register the layer above with this model.", self._on_use),
-            "Compare": _button("Compare", "Two chosen models on the frame in view, side by side.", self._on_compare),
-            "Keep changes": _button("Keep changes", "Save the name and the notes.", self._on_keep),
-            "Export…": _button("Export…", "Write it for other people or programs (bioimage.io).", self._on_export),
-            "Import…": _button("Import…", "Add a model file or a package that this program wrote.", self._on_import),
-            "Delete…": _button("Delete…", "Delete the chosen model for good; asks first.", self._on_delete),
+            "Start from it": button("Start from it", "Train this model further on the movie above.", self._on_start),
+            "Use on layer": button("Use on layer", "Denoise or register the layer above with this model.", self._on_use),
+            "Compare": button("Compare", "Two chosen models on the frame in view, side by side.", self._on_compare),
+            "Keep changes": button("Keep changes", "Save the name and the notes.", self._on_keep),
+            "Export…": button("Export…", "Write it for other people or programs (bioimage.io).", self._on_export),
+            "Import…": button("Import…", "Add a model file or a package that this program wrote.", self._on_import),
+            "Delete…": button("Delete…", "Delete the chosen model for good; asks first.", self._on_delete),
         }
         grid = QGridLayout()
-        for number, button in enumerate(self._buttons.values()):
-            grid.addWidget(button, number // 2, number % 2)
+        for number, each in enumerate(self._buttons.values()):
+            grid.addWidget(each, number // 2, number % 2)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for widget in (self._list, self._words, self._name, self._notes):
@@ -203,13 +203,6 @@ class ModelShelf(QWidget):
             report(error)
             return
         self.refresh(entry.path)
-
-
-def _button(text: str, about: str, action: Any) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(about)
-    button.clicked.connect(action)
-    return button
 
 
 def _icon(entry: Entry) -> QIcon:

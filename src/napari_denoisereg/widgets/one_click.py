@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
-from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QVBoxLayout
 
-from napari_denoisereg.widgets.closing import ClosingWidget
 from napari_denoisereg.widgets.denoise_register_job import Outcome, doubts, run_recipe, summary, without_parts
+from napari_denoisereg.widgets.dock import Dock
 from napari_denoisereg.widgets.layers import METADATA_KEY, Look, detect_axes, stack_from
 from napari_denoisereg.widgets.result_layers import result_layers
 from napari_denoisereg.widgets.runner import Runner, report
@@ -31,7 +30,7 @@ ARROWS = " Switch on the eye of [displacement] to see the motion."
 SEVERAL = "Several layers could be meant: select one movie in the layer list, and try again."
 
 
-class OneClickDock(ClosingWidget):
+class OneClickDock(Dock):
     """What goes on, with Pause and Cancel.
 
     Parameters
@@ -39,6 +38,8 @@ class OneClickDock(ClosingWidget):
     viewer : napari.Viewer
         Gets the results.
     """
+
+    first_size = (420, 90)
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -97,10 +98,6 @@ class OneClickDock(ClosingWidget):
     def close_down(self) -> None:
         """Stop work."""
         self._runner.close_down()
-
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """Size that napari gives the dock at first."""
-        return QSize(420, 90)
 
 
 def denoise_fast(viewer: Viewer) -> None:

@@ -10,25 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
-    QFrame,
     QHBoxLayout,
     QLabel,
     QListWidget,
     QListWidgetItem,
-    QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_denoisereg.widgets import transforms_files
-from napari_denoisereg.widgets.closing import ClosingWidget
 from napari_denoisereg.widgets.denoise_register_job import load_engine
+from napari_denoisereg.widgets.dock import Dock, button, scrolled
 from napari_denoisereg.widgets.editors import calm
 from napari_denoisereg.widgets.help_button import help_button
 from napari_denoisereg.widgets.runner import Runner, report
@@ -49,7 +46,7 @@ DIRECTIONS = {False: "Align: bring every frame to the first", True: "Undo: bring
 ROWS_SEEN = 4
 
 
-class TransformsDock(ClosingWidget):
+class TransformsDock(Dock):
     """The dock.
 
     Parameters
@@ -78,19 +75,19 @@ class TransformsDock(ClosingWidget):
         self._list.setToolTip("The transforms of this session: found by a registration, loaded from files, or made by hand.")
         self._list.setAccessibleName("Transforms")
         self._nothing = wrapped_label(EMPTY)
-        self._load_file = _button("Load file…", "Read .csv, .tfm, .txt, .nii.gz, .mha or .nrrd. You can also drop it here.")
-        self._load_folder = _button(
+        self._load_file = button("Load file…", "Read .csv, .tfm, .txt, .nii.gz, .mha or .nrrd. You can also drop it here.")
+        self._load_folder = button(
             "Load folder…", "Read a .zarr, the result of a run, or a folder of ITK files, one per frame."
         )
-        self._save = _button(
+        self._save = button(
             "Save…", "Write the chosen transforms: .zarr keeps everything, ITK and .csv are for other programs."
         )
-        self._invert = _button("Invert", "Make the way back: from the aligned movie to the movie as recorded.")
-        self._remove = _button("Remove", "Forget transforms that were loaded or made here. Files and layers stay.")
+        self._invert = button("Invert", "Make the way back: from the aligned movie to the movie as recorded.")
+        self._remove = button("Remove", "Forget transforms that were loaded or made here. Files and layers stay.")
         self._next = QComboBox()
         calm(self._next)
         self._next.setToolTip("Transforms that follow the chosen ones.")
-        self._chain = _button("Chain", "Make transforms that do both in one step: first the chosen ones, then these.")
+        self._chain = button("Chain", "Make transforms that do both in one step: first the chosen ones, then these.")
         self._make = MakeForm(self._viewer)
         self._targets = QListWidget()
         self._targets.setToolTip("Tick the layers to transform: images, labels, points, shapes, tracks. Grey ones do not fit.")
@@ -101,13 +98,12 @@ class TransformsDock(ClosingWidget):
         for is_inverse, title in DIRECTIONS.items():
             self._direction.addItem(title, is_inverse)
         self._direction.setToolTip("Which way to go. Points and shapes go the same way as the images.")
-        self._apply = _button("Apply", "Make a new layer of each ticked one. Images are computed when you look at them.")
+        self._apply = button("Apply", "Make a new layer of each ticked one. Images are computed when you look at them.")
         self._runner = Runner()
 
     def _lay_out(self) -> None:
         page = QWidget()
         rows = QVBoxLayout(page)
-        rows.setContentsMargins(0, 0, 6, 0)
         heading = QHBoxLayout()
         heading.addWidget(QLabel("Transforms"), 1)
         heading.addWidget(help_button("how-to/transforms"))
@@ -131,17 +127,7 @@ class TransformsDock(ClosingWidget):
             each.setMaximumHeight(3 * each.minimumHeight())
         self._list.setMaximumHeight(self._list.minimumHeight() + self.fontMetrics().height())
         self._list.setSpacing(2)
-        area = QScrollArea()
-        area.setWidget(page)
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 4, 8, 8)
-        layout.addWidget(area, 1)
-        layout.addWidget(self._apply)
-        layout.addWidget(self._runner)
-        self.setMinimumWidth(260)
+        self.stack(scrolled(page), self._apply, self._runner)
 
     def _connect(self) -> None:
         self._list.currentRowChanged.connect(self._on_chosen)
@@ -231,10 +217,10 @@ class TransformsDock(ClosingWidget):
 
     def _refresh_buttons(self, _: Any = None) -> None:
         known, is_idle = self.chosen(), not self._runner.is_running
-        for button in (self._save, self._invert, self._chain):
-            button.setEnabled(is_idle and known is not None)
-        for button in (self._load_file, self._load_folder):
-            button.setEnabled(is_idle)
+        for each in (self._save, self._invert, self._chain):
+            each.setEnabled(is_idle and known is not None)
+        for each in (self._load_file, self._load_folder):
+            each.setEnabled(is_idle)
         self._remove.setEnabled(known is not None and any(known is each for each in kept(self._viewer)))
         self._apply.setEnabled(is_idle and known is not None and bool(self._ticked()))
 
@@ -361,16 +347,6 @@ class TransformsDock(ClosingWidget):
     def _events(self) -> tuple[Any, ...]:
         events = self._viewer.layers.events
         return events.inserted, events.removed, events.reordered
-
-    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """Width that napari gives the dock at first."""
-        return QSize(320, 640)
-
-
-def _button(text: str, tooltip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tooltip)
-    return button
 
 
 def _row(*widgets: QWidget, stretch: int | None = None) -> QHBoxLayout:
