@@ -8,7 +8,7 @@ Both images are brought to mean 0 and standard deviation 1 and to the resolution
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +22,8 @@ from napari_denoisereg.losses.diffusion import Diffusion
 from napari_denoisereg.losses.local_correlation import LocalCorrelation
 from napari_denoisereg.method import setting
 from napari_denoisereg.model import Model
-from napari_denoisereg.networks.blind_spot import quick_schedule
-from napari_denoisereg.register.registrar import Registrar, Score
-from napari_denoisereg.stack import Stack
+from napari_denoisereg.register.trained import Objective, TrainedRegistrar
 from napari_denoisereg.steps import Progress, Steps, portion
-from napari_denoisereg.training import Budget, Training
 
 HELD_OUT = 6
 AT_ONCE = 4 * 512**2
@@ -53,10 +50,8 @@ class Pairs:
     grid: Grid
 
 
-class DenseRegistrar(Registrar):
+class DenseRegistrar(TrainedRegistrar):
     """A trained registrar whose network predicts a displacement for every voxel."""
-
-    is_trained: ClassVar[bool] = True
 
     seconds: float = setting(120.0, "Longest training time; whichever budget ends first.", unit="s", gt=0, le=1e6)
     iterations: int = setting(10_000, "Most training iterations.", ge=1, le=10_000_000)
@@ -69,27 +64,14 @@ class DenseRegistrar(Registrar):
     batch: int = setting(2, "Pairs per iteration.", ge=1, le=256, advanced=True)
     learning_rate: float = setting(1e-3, "First step size of Adam; it falls along a cosine.", gt=0, le=0.1, advanced=True)
     every: int = setting(25, "The model is judged after every so many iterations; the best is kept.", ge=1, advanced=True)
-    seed: int = setting(0, "Seed of all random choices.", ge=0, le=2**31 - 1, advanced=True)
 
     @property
     def wants_raw(self) -> bool:
         """Whether it looks at the frames before denoising."""
         return self.frames == "raw"
 
-    def fit(
-        self,
-        stacks: Sequence[Stack],
-        *,
-        start: Model | None = None,
-        device: torch.device | str = "cpu",
-        score: Score | None = None,
-    ) -> Steps[Model]:
-        """Train on stacks, best after rough alignment; see `Registrar.fit`.
-
-        Without ``score`` the best is judged by the loss on held-out pairs.
-        """
-        pool = FramePool(stacks, seed=self.seed)
-        network = self._network(pool.ndim, start).to(device).train()
+    def _objective(self, network: nn.Module, pool: FramePool, device: torch.device | str) -> Objective:
+        """The loss of the member; the best is judged after rough alignment."""
         random = devices.generator(self.seed)
         aside = [self._pairs([pair], grid, device) for pair, grid in pool.hold_out_pairs(HELD_OUT, self.reach)]
 
@@ -100,16 +82,7 @@ class DenseRegistrar(Registrar):
         def validate() -> float:
             return sum(float(self._loss(network, pairs).mean()) for pairs in aside) / len(aside)
 
-        budget = Budget(
-            iterations=self.iterations,
-            seconds=self.seconds,
-            learning_rate=self.learning_rate,
-            schedule=quick_schedule(network),
-            every=self.every,
-        )
-        blank = pool.model(self, seed=self.seed)
-        training = Training(network, blank, budget, random=(pool.random, random), start=start)
-        return (yield from training.run(loss, validate, score=score))
+        return Objective(loss, validate, (random,))
 
     def align(
         self,
@@ -121,9 +94,7 @@ class DenseRegistrar(Registrar):
         model: Model | None = None,
     ) -> Steps[list[Transform]]:
         """Register a batch of pairs; see `Registrar.align`."""
-        if model is None:
-            raise ValueError(f"The registrar {self.kind!r} needs a trained model to align frames; call fit() first.")
-        network = self._network(grid.ndim, model).to(fixed.device).eval().requires_grad_(False)
+        network = self._trained(grid.ndim, model, fixed.device)
         begin = list(start) if start is not None else [Identity(grid.ndim)] * len(fixed)
         small, found = working_grid(grid, self.finest), list[Transform]()
         at_once = max(1, AT_ONCE // math.prod(small.shape))
@@ -135,10 +106,6 @@ class DenseRegistrar(Registrar):
             found += [Displacement(u, small).then(known) for u, known in zip(fields, begin[few], strict=True)]
         yield Progress(len(fixed), len(fixed), "network")
         return found
-
-    def _build(self, ndim: int) -> nn.Module:
-        """The untrained network, which maps fixed and moving images to what `_loss` understands."""
-        raise NotImplementedError
 
     def _loss(self, network: nn.Module, pairs: Pairs) -> Tensor:
         """What training goes down on, ``(B,)``."""
@@ -160,14 +127,6 @@ class DenseRegistrar(Registrar):
     def _pairs(self, drawn: Sequence[tuple[Tensor, Tensor]], grid: Grid, device: torch.device | str) -> Pairs:
         fixed, moving = (torch.stack([pair[side] for pair in drawn]).to(device) for side in (0, 1))
         return prepared(fixed, moving, grid, working_grid(grid, self.finest), [Identity(grid.ndim)] * len(drawn))
-
-    def _network(self, ndim: int, start: Model | None) -> nn.Module:
-        with devices.seeded(self.seed):
-            network = self._build(ndim)
-        if start is not None:
-            start.expect(type(self), ndim)
-            network.load_state_dict(dict(start.weights))
-        return network
 
 
 def prepared(fixed: Tensor, moving: Tensor, grid: Grid, small: Grid, start: Sequence[Transform]) -> Pairs:

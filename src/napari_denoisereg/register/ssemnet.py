@@ -26,28 +26,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_denoisereg import device as devices
 from napari_denoisereg.frame_pool import FramePool
 from napari_denoisereg.geometry import Displacement, Grid, Identity, PerFrame, Transform
 from napari_denoisereg.geometry.control_grid import ControlGrid, Spread
 from napari_denoisereg.method import setting
 from napari_denoisereg.model import Model
 from napari_denoisereg.networks.autoencoder import Autoencoder, Variant, reconstruction_loss
-from napari_denoisereg.networks.blind_spot import quick_schedule
 from napari_denoisereg.optimize import minimise
-from napari_denoisereg.register.registrar import Registrar, Score
 from napari_denoisereg.register.section_images import bent, placed, prepared
+from napari_denoisereg.register.trained import Objective, TrainedRegistrar
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Progress, Steps, portion
-from napari_denoisereg.training import Budget, Training
 
 
-class SsEMnet(Registrar, kind="ssemnet"):
+class SsEMnet(TrainedRegistrar, kind="ssemnet"):
     """Aligns serial sections by learnt features, each to its neighbours. As published; needs a training and a fair start."""
 
     title: ClassVar[str] = "ssEMnet (learnt features, sections)"
     reference: ClassVar[str] = "https://doi.org/10.1007/978-3-319-67558-9_29"
-    is_trained: ClassVar[bool] = True
     is_sectionwise: ClassVar[bool] = True
 
     variant: Variant = setting("deep", "Network: deep has 3×3 filters (transmission EM), shallow 7×7 (scanning EM); eq. 1, 2.")
@@ -64,42 +60,22 @@ class SsEMnet(Registrar, kind="ssemnet"):
     beta: float = setting(0.02, "Weight of the slopes of v_x, along the last axis (β of eq. 5).", ge=0, le=1e6, advanced=True)
     gamma: float = setting(0.02, "Weight of the slopes of v_y, along the others (γ of eq. 5).", ge=0, le=1e6, advanced=True)
     step: float = setting(0.5, "Step of Adam on the vectors.", unit="px", gt=0, le=100, advanced=True)
-    seconds: float = setting(90.0, "Longest training time; whichever budget ends first.", unit="s", gt=0, le=1e6)
     iterations: int = setting(3000, "Most training iterations.", ge=1, le=10_000_000)
     decay: float = setting(1e-6, "Weight of the squares of the filters in training (λ of eq. 3).", ge=0, le=1, advanced=True)
     patch: int = setting(64, "Side of the patches it is trained on.", unit="px", ge=16, le=1024, multiple_of=8, advanced=True)
     batch: int = setting(4, "Patches per iteration.", ge=1, le=256, advanced=True)
     learning_rate: float = setting(1e-3, "First step size of Adam in training.", gt=0, le=0.1, advanced=True)
-    every: int = setting(50, "The model is judged after every so many iterations; the best is kept.", ge=1, advanced=True)
-    seed: int = setting(0, "Seed of all random choices.", ge=0, le=2**31 - 1, advanced=True)
 
-    def fit(
-        self,
-        stacks: Sequence[Stack],
-        *,
-        start: Model | None = None,
-        device: torch.device | str = "cpu",
-        score: Score | None = None,
-    ) -> Steps[Model]:
-        """Train the autoencoder (eq. 3); see `Registrar.fit`. Without ``score`` judged by eq. 3 on held-out patches."""
-        pool = FramePool(stacks, seed=self.seed)
-        network = self._network(pool.ndim, start).to(device).train()
+    def _objective(self, network: Autoencoder, pool: FramePool, device: torch.device | str) -> Objective:
+        """Eq. 3, judged on held-out patches."""
         aside = pool.hold_out(8, self.patch).to(device)
-        budget = Budget(
-            iterations=self.iterations,
-            seconds=self.seconds,
-            learning_rate=self.learning_rate,
-            schedule=quick_schedule(network),
-            every=self.every,
+        return Objective(
+            lambda _: reconstruction_loss(network, pool.patches(self.batch, self.patch).to(device), self.decay),
+            lambda: float(reconstruction_loss(network, aside, 0.0)),
         )
-        training = Training(network, pool.model(self, seed=self.seed), budget, random=(pool.random,), start=start)
-        return (
-            yield from training.run(
-                lambda _: reconstruction_loss(network, pool.patches(self.batch, self.patch).to(device), self.decay),
-                lambda: float(reconstruction_loss(network, aside, 0.0)),
-                score=score,
-            )
-        )
+
+    def _build(self, ndim: int) -> Autoencoder:
+        return Autoencoder(ndim, self.variant)
 
     def align(
         self,
@@ -111,7 +87,7 @@ class SsEMnet(Registrar, kind="ssemnet"):
         model: Model | None = None,
     ) -> Steps[list[Transform]]:
         """Register a batch of pairs (eq. 4); see `Registrar.align`."""
-        network = self._encoder(grid.ndim, model, fixed.device)
+        network = self._trained(grid.ndim, model, fixed.device)
         begin = list(start) if start is not None else [Identity(grid.ndim)] * len(fixed)
         found = list[Transform]()
         for number, known in enumerate(begin):
@@ -131,7 +107,7 @@ class SsEMnet(Registrar, kind="ssemnet"):
     ) -> Steps[PerFrame]:
         """Register all sections (eq. 5); see `Registrar.align_movie`."""
         grid = stack.grid
-        network = self._encoder(grid.ndim, model, torch.device(device))
+        network = self._trained(grid.ndim, model, torch.device(device))
         known = list[Transform](start if start is not None else [Identity(grid.ndim)] * stack.n_frames)
         read = _remembered(lambda z: prepared(stack.tensor([z], device))[0], 2 * self.neighbours + 1)
         total, done = self.sweeps * (stack.n_frames - 1), 0
@@ -191,19 +167,6 @@ class SsEMnet(Registrar, kind="ssemnet"):
                 if vectors.shape[axis + 2] > 1:
                     total = total + weight * (vectors[:, component].diff(dim=axis + 1) / step).square().mean()
         return total
-
-    def _encoder(self, ndim: int, model: Model | None, device: torch.device) -> Autoencoder:
-        if model is None:
-            raise ValueError("ssEMnet needs a trained model to align sections; call fit() first.")
-        return self._network(ndim, model).to(device).eval().requires_grad_(False)
-
-    def _network(self, ndim: int, start: Model | None) -> Autoencoder:
-        with devices.seeded(self.seed):
-            network = Autoencoder(ndim, self.variant)
-        if start is not None:
-            start.expect(type(self), ndim)
-            network.load_state_dict(dict(start.weights))
-        return network
 
 
 def _resized(mask: Tensor, like: Tensor) -> Tensor:
