@@ -152,8 +152,6 @@ class Pipeline(Method, family="recipe"):
         yield from self._check(stack, models, keypoints)
         one = stack.channel(self.channel)
         place = None if region is None else (yield from portion(region_of(region, one), 0.02, 0.03))
-        denoising = [model for model in models if isinstance(model.method, Denoiser)]
-        registering = [model for model in models if isinstance(model.method, Registrar)]
         ready, encoders = yield from portion(with_encoders(self.registrars, one, models=models, device=where), 0.03, 0.1)
         if encoders:
             recipe = self.model_copy(update={"registrars": ready})
@@ -173,51 +171,50 @@ class Pipeline(Method, family="recipe"):
             region=place,
             landmarks=marks,
         )
+        work = _Work(stack, tuple(models), where, keypoints, judge, register)
         if self.registrars and self.denoise is not None and self.denoise.uses_motion:
-            return (yield from self._in_turns(stack, models, where, register, keypoints))
-        denoised, used, middle = stack, tuple[Model, ...](), 0.03
+            return (yield from self._in_turns(work, self.denoise))
+        return (yield from self._in_order(work))
+
+    def _in_order(self, work: "_Work") -> Steps[Result]:
+        """Denoise, then register what was denoised."""
+        denoised, used, middle = work.stack, tuple[Model, ...](), 0.03
         if self.denoise is not None:
             middle = 0.5 if self.registrars else 1.0
-            work = denoise_stack(stack, self.denoise, models=denoising, device=where)
-            denoised, used = yield from portion(work, 0.03, middle, "denoising")
+            steps = denoise_stack(work.stack, self.denoise, models=work.models_of(Denoiser), device=work.device)
+            denoised, used = yield from portion(steps, 0.03, middle, "denoising")
         if not self.registrars:
-            return (yield from self._result(stack, denoised, None, used, None))
-
+            return (yield from self._result(work.stack, denoised, None, used, None))
         # A network that denoises, too, comes first: the other registrars look at what it denoised.
+        known, trained = work.models_of(Registrar), tuple[Model, ...]()
         joint = [registrar for registrar in self.registrars if registrar.is_denoiser]
-        trained = tuple[Model, ...]()
         if joint:
-            score = judge(joint[0], one, None)
-            mine = [model for model in registering if model.method.kind in {each.kind for each in joint}]
-            steps = train(joint, one, models=mine, device=where, score=score)
-            trained = yield from portion(steps, middle, 0.75, "registration")
-            registering, middle = [model for model in registering if model not in mine] + list(trained), 0.75
+            one = work.stack.channel(self.channel)
+            mine = [model for model in known if model.method.kind in {each.kind for each in joint}]
+            steps_to_train = train(joint, one, models=mine, device=work.device, score=work.judge(joint[0], one, None))
+            trained = yield from portion(steps_to_train, middle, 0.75, "registration")
+            known, middle = [model for model in known if model not in mine] + list(trained), 0.75
         if joint and self.denoise is None and self.keep_denoised:
-            denoised = yield from portion(self._jointly(stack, registering, where), 0.75, 0.85, "denoising")
+            denoised = yield from portion(self._jointly(work.stack, known, work.device), 0.75, 0.85, "denoising")
             middle = 0.85
-        steps_to_go = register(denoised.channel(self.channel), self.registrars, models=registering, learnt=trained)
-        registration, learnt = yield from portion(steps_to_go, middle, 1.0)
-        return (yield from self._result(stack, denoised, registration, (*used, *learnt), keypoints))
+        registering = work.register(denoised.channel(self.channel), self.registrars, models=known, learnt=trained)
+        registration, learnt = yield from portion(registering, middle, 1.0)
+        return (yield from self._result(work.stack, denoised, registration, (*used, *learnt), work.keypoints))
 
-    def _in_turns(
-        self, stack: Stack, models: Sequence[Model], device: torch.device, register: Register, keypoints: Keypoints | None
-    ) -> Steps[Result]:
+    def _in_turns(self, work: "_Work", denoiser: Denoiser) -> Steps[Result]:
         """Register the noisy frames, denoise along what was found, register the denoised frames anew, and so on."""
-        denoiser = self.denoise
-        assert denoiser is not None
-        denoising = [model for model in models if isinstance(model.method, Denoiser)]
-        known = [model for model in models if isinstance(model.method, Registrar)]
+        stack, denoising, known = work.stack, work.models_of(Denoiser), work.models_of(Registrar)
         learnt = tuple[Model, ...]()
         used, seen, shares = tuple[Model, ...](), stack.channel(self.channel), np.linspace(0.03, 1, 2 * self.turns + 1)
 
         for turn in range(self.turns):
-            registering = register(seen, self.registrars, models=known, learnt=learnt)
+            registering = work.register(seen, self.registrars, models=known, learnt=learnt)
             registration, learnt = yield from portion(registering, shares[2 * turn], shares[2 * turn + 1])
             known, motion = [*learnt], registration.transforms
-            work = denoise_stack(stack, denoiser, models=denoising, device=device, motion=motion)
-            denoised, used = yield from portion(work, shares[2 * turn + 1], shares[2 * turn + 2], "denoising")
+            steps = denoise_stack(stack, denoiser, models=denoising, device=work.device, motion=motion)
+            denoised, used = yield from portion(steps, shares[2 * turn + 1], shares[2 * turn + 2], "denoising")
             denoising, seen = list(used), denoised.channel(self.channel)
-        return (yield from self._result(stack, denoised, registration, (*used, *known), keypoints))
+        return (yield from self._result(stack, denoised, registration, (*used, *known), work.keypoints))
 
     def preview(self, stack: Stack, frame: int, *, device: torch.device | str = "auto") -> Steps[NDArray[np.float32]]:
         """Denoise one frame quickly, to see what to expect: methods that are trained get a few seconds.
@@ -311,6 +308,21 @@ class Pipeline(Method, family="recipe"):
             notes += [f"Denoising: {hint}" for hint in (() if trust is None else trust.hints())]
             error = replace(error, notes=tuple(notes))
         return Result(self, clean, registration, registration.warp(stack), models, error, trust)
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What `Pipeline.run` was given, made ready: how to judge a model while it is trained, and how to register frames."""
+
+    stack: Stack
+    models: tuple[Model, ...]
+    device: torch.device
+    keypoints: Keypoints | None
+    judge: Judge
+    register: Register
+
+    def models_of(self, family: type[Method]) -> list[Model]:
+        return [model for model in self.models if isinstance(model.method, family)]
 
 
 def _judge(keypoints: Keypoints | None, grid: Grid) -> Judge:
