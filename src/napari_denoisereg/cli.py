@@ -28,7 +28,9 @@ from napari_denoisereg.objects_command import register_each
 from napari_denoisereg.register import Registrar, Series
 from napari_denoisereg.train_command import Device, Train
 
-Place = tyro.conf.Positional[Path]
+Movie = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MOVIE")]
+Output = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUTPUT")]
+Transforms = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="TRANSFORMS")]
 DEMO_FILES = ("displacement_last_frame.zarr", "error.html", "keypoints.csv", "nucleus.ome.tif", "overview.png", "result.zarr")
 
 METHODS: tuple[type[Denoiser] | type[Registrar], ...] = (*Denoiser.members().values(), *Registrar.members().values())
@@ -40,40 +42,40 @@ RegistrarChoice: Any = choice(each for each in METHODS if issubclass(each, Regis
 class RecipeTask:
     """What a recipe is run on and where its result goes; shared by `Run` and `RegisterStack`."""
 
-    source: Place
+    source: Movie
     """Movie or stack to read (.tif, .zarr)."""
-    target: Place
-    """Result to write (.zarr): aligned, transforms, and denoised where the recipe does that."""
+    target: Output
+    """Folder to write (.zarr): the aligned images, the transforms and, if the recipe denoises, the denoised images."""
     axes: str | None = None
-    """What the dimensions are, e.g. tyx; by default what the file says."""
+    """Dimensions of the file in their order, e.g. tyx (t time, z depth or section, c channel). Default: what the file says."""
     spacing: tuple[float, ...] = ()
-    """Distance of voxels along each axis; by default what the file says."""
+    """Distance between voxels, one number per axis, e.g. 60 0.2 0.2. Default: what the file says."""
     units: tuple[str, ...] = ()
-    """Unit of each axis, e.g. second micrometer micrometer; by default what the file says."""
+    """Unit of each axis, e.g. second micrometer micrometer. Default: what the file says."""
     device: Device = "auto"
-    """Where to compute."""
+    """Where to compute; auto uses an NVIDIA graphics card if there is one."""
     model: tuple[Path, ...] = ()
-    """Trained models to use instead of training."""
+    """Trained models to use, instead of training on this movie."""
     start: Path | None = None
-    """Transforms to go on from, e.g. made of keypoints in napari."""
+    """Transforms to start from, e.g. made from keypoints in napari."""
     region: Path | None = None
-    """Mask of what to follow (.tif, .png, .zarr): one image, marked in the first frame, or one per frame."""
+    """Mask of the part to follow (.tif, .png, .zarr): one image for the first frame, or one per frame."""
     landmarks: Path | None = None
-    """CSV of keypoints that pull the registration; for methods that take them."""
+    """CSV of keypoints that guide the registration (affine and elastic only)."""
     save_models: Path | None = None
-    """Folder to keep the trained models in."""
+    """Folder to save the trained models in."""
     keypoints: Path | None = None
-    """CSV of keypoints: models are chosen by their error, and the result's is printed."""
+    """CSV of keypoints to measure the error with; it is printed, and the best of the trained models is chosen by it."""
     overwrite: bool = False
-    """Replace an earlier result, and earlier models."""
+    """Replace an earlier result and earlier models."""
 
 
 @dataclass(kw_only=True)
 class Run(RecipeTask):
-    """Denoise and register a movie by a recipe; transforms are found on the denoised movie and applied to the raw one."""
+    """Denoise and register a movie with a recipe. The raw movie is aligned, in one interpolation."""
 
     recipe: str = "balanced"
-    """fast, balanced, best, the name of a saved recipe, or a JSON file or text."""
+    """fast, balanced, best, sections, the name of a recipe you saved, or a JSON file."""
 
     def execute(self, console: Teller) -> None:
         """Do it."""
@@ -82,19 +84,19 @@ class Run(RecipeTask):
 
 @dataclass
 class DenoiseStack:
-    """Denoise a movie by one method."""
+    """Denoise a movie with one method."""
 
-    source: Place
+    source: Movie
     """Movie or stack to read (.tif, .zarr)."""
-    target: Place
+    target: Output
     """File to write (.ome.zarr, .tif)."""
     method: DenoiserChoice
     axes: str | None = None
-    """What the dimensions are, e.g. tyx; by default what the file says."""
+    """Dimensions of the file in their order, e.g. tyx (t time, z depth or section, c channel). Default: what the file says."""
     device: Device = "auto"
-    """Where to compute."""
+    """Where to compute; auto uses an NVIDIA graphics card if there is one."""
     model: Path | None = None
-    """Trained model to use instead of training."""
+    """Trained model to use, instead of training on this movie."""
     overwrite: bool = False
     """Replace an earlier result."""
 
@@ -116,15 +118,15 @@ class DenoiseStack:
 
 @dataclass(kw_only=True)
 class RegisterStack(RecipeTask):
-    """Register every frame of a movie to the first by one method."""
+    """Register every frame of a movie to the first one with one method."""
 
     method: RegistrarChoice
     series: str = "combined"
-    """How pairs become a stack: combined, to_first or to_previous."""
+    """Which frames are compared: combined, to_first or to_previous."""
     channel: int = 0
-    """Channel to look at; the result is applied to all."""
+    """Channel that registration looks at, counted from 0; the result is applied to all channels."""
     objects: Path | None = None
-    """Labels that keep their number over time: each object is registered by itself, and the result holds their transforms."""
+    """Labels image of tracked objects: each one is registered by itself, and the result holds one set of transforms each."""
 
     def execute(self, console: Teller) -> None:
         """Do it."""
@@ -137,20 +139,20 @@ class RegisterStack(RecipeTask):
 
 @dataclass
 class Apply:
-    """Apply the transforms of a registration to another movie of the same frames: another channel, or labels."""
+    """Apply the transforms of a registration to another channel or to labels."""
 
-    transforms: Place
-    """Result of register or run, or a transforms file."""
-    source: Place
-    """Movie or stack to align."""
-    target: Place
+    transforms: Transforms
+    """Result of run or register, or a transforms file."""
+    source: Movie
+    """Movie, stack or labels to align; as many frames as were registered."""
+    target: Output
     """File to write (.ome.zarr, .tif)."""
     axes: str | None = None
-    """What the dimensions are, e.g. tyx; by default what the file says."""
+    """Dimensions of the file in their order, e.g. tyx (t time, z depth or section, c channel). Default: what the file says."""
     interpolation: Literal["linear", "cubic", "nearest"] = "linear"
-    """nearest for labels."""
+    """How values between pixels are found; use nearest for labels."""
     inverse: bool = False
-    """Apply the inverse transforms."""
+    """Go the other way: from the aligned frames back to the recorded ones."""
     overwrite: bool = False
     """Replace an earlier result."""
 
@@ -169,16 +171,16 @@ class Apply:
 
 @dataclass
 class Evaluate:
-    """Registration error at keypoints, before and after (DenoiseReg eq. 5)."""
+    """Measure the registration error at keypoints, before and after."""
 
     keypoints: Path
-    """CSV of keypoints in pixels."""
+    """CSV file of keypoints, positions in pixels."""
     transforms: Path | None = None
-    """Result of register or run, or a transforms file."""
+    """Result of run or register, or a transforms file."""
     report: Path | None = None
-    """Write a report (.html, .csv, .json, .txt)."""
+    """Report to write (.html, .csv, .json or .txt)."""
     by: tuple[Literal["frame", "id", "annotator", "kind"], ...] = ("annotator",)
-    """Rows of the table."""
+    """What each row of the table is."""
 
     def execute(self, console: Teller) -> None:
         """Do it."""
@@ -194,14 +196,14 @@ class Evaluate:
 
 @dataclass
 class Demo:
-    """Make a sample movie, denoise and register it, and print the error at its keypoints before and after."""
+    """Try it: make a sample movie, denoise and register it, and print the error at its keypoints before and after."""
 
     folder: Path = Path("demo-output")
-    """Where to write the result, a displacement field and a picture."""
+    """Folder for the movie, the results, a report and an overview picture."""
     recipe: str = "balanced"
     """fast, balanced, best, or a JSON file."""
     seed: int = 0
-    """Another number, another movie."""
+    """Another number makes another movie."""
 
     def execute(self, console: Teller) -> None:
         """Do it."""
@@ -232,10 +234,10 @@ class Demo:
 
 @dataclass
 class Methods:
-    """List the methods."""
+    """List all methods with their references."""
 
     family: Literal["all", "denoiser", "encoder", "registrar", "series", "similarity", "regularity"] = field(default="all")
-    """Which of them."""
+    """Which kind of method to list."""
 
     def execute(self, console: Teller) -> None:
         """Do it."""

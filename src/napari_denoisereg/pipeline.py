@@ -88,18 +88,18 @@ class Pipeline(Method, family="recipe"):
 
     name: str = setting("custom", "Name of the recipe.")
     description: str = setting("", "What it is good for, in one sentence.")
-    denoise: Denoiser | None = setting(None, "How to take the noise away; None leaves it.")
+    denoise: Denoiser | None = setting(None, "How to remove noise; none leaves the movie as it is.")
     registrars: tuple[Registrar, ...] = setting(
-        (), "How to register, one after the other; each starts from what the last one found.", alias="register"
+        (), "How to register: one method after the other, each going on from the one before.", alias="register"
     )
     keep_denoised: bool = setting(
-        True, "Without a denoiser: give the denoised movie too, where the registrar's network can make it.", advanced=True
+        True, "If no denoiser is chosen and the registration network also denoises, return its denoised movie.", advanced=True
     )
-    series: Series = setting(Combined(), "How pairs of frames become a registered stack.")
+    series: Series = setting(Combined(), "How pairs of frames become a registered movie.")
     turns: int = setting(
-        1, "How often registering and denoising take turns, for denoisers that use the motion.", ge=1, le=5, advanced=True
+        1, "How often to register and denoise in turn, for denoisers that follow the motion.", ge=1, le=5, advanced=True
     )
-    channel: int = setting(0, "Channel that registration looks at; its result is applied to all.", ge=0)
+    channel: int = setting(0, "Channel that registration looks at; the result is applied to all channels.", ge=0)
 
     @property
     def first_denoiser(self) -> Denoiser | Registrar | None:

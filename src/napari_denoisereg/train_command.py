@@ -29,22 +29,22 @@ class TrainTask:
     output: Path
     """Model file to write (.safetensors)."""
     axes: str | None = None
-    """What the dimensions are, e.g. tyx; by default what the files say."""
+    """Dimensions of the files in their order, e.g. tyx. Default: what the files say."""
     channel: int = 0
-    """Channel to train on."""
+    """Channel to train on, counted from 0."""
     start: Path | None = None
-    """Model to start from (fine-tuning)."""
+    """Trained model to start from (fine-tuning)."""
     device: Device = "auto"
-    """Where to compute."""
+    """Where to compute; auto uses an NVIDIA graphics card if there is one."""
     overwrite: bool = False
-    """Replace an earlier model, and forget an interrupted training."""
+    """Replace an earlier model, and discard an interrupted training."""
     resume: bool = False
-    """Go on with the training that was interrupted, by Ctrl-C, a crash or a time limit."""
+    """Continue a training that was interrupted by Ctrl-C, a crash or a time limit."""
     save_every: float = 20.0
-    """Time after which the state of the training is saved beside the model, s."""
+    """Save the state of the training beside the model every so many seconds."""
 
     labels: tuple[Path, ...] = ()
-    """For encoders that learn from labels: one file for each movie, whole numbers, 0 is background."""
+    """For the method segmentation: one labels file per movie; whole numbers, 0 is background."""
 
     method: Any = None
     """Settings of the method."""
@@ -112,9 +112,10 @@ def _train_task(member: type[Method]) -> Any:
 
 @dataclass
 class Train:
-    """Train a method on one or more movies and save the model."""
+    """Train a network on one or more movies and save the model."""
 
     task: Union[tuple(_train_task(each) for each in TRAINED)]  # type: ignore[valid-type]  # noqa: UP007
+    """What to train; `denoisereg train METHOD --help` lists the settings of a method."""
 
     def execute(self, console: Teller) -> None:
         """Do it."""

@@ -32,15 +32,17 @@ from napari_denoisereg.steps import Steps
 
 
 class DeepTemporal(TrainedDenoiser, kind="deep_temporal"):
-    """Predicts each frame from its neighbours in time; for movies that change little from frame to frame."""
+    """Video network that predicts each frame from its neighbours; for movies that change little from frame to frame."""
 
     title: ClassVar[str] = "DeepTemporal (UMVD, video network)"
     reference: ClassVar[str] = "https://nianyil.people.clemson.edu/"
     network_settings: ClassVar[tuple[str, ...]] = ("reach", "features")
 
-    seconds: float = setting(120.0, "Longest training time; whichever budget ends first.", unit="s", gt=0, le=1e6)
-    reach: int = setting(2, "Frames on each side that a frame is predicted from.", unit="frames", ge=1, le=10)
-    features: int = setting(8, "Size of the network: features of each frame; more is slower.", ge=1, le=128, advanced=True)
+    seconds: float = setting(
+        120.0, "Train for at most this long. Training ends when the time or the steps are used up.", unit="s", gt=0, le=1e6
+    )
+    reach: int = setting(2, "How many frames before and after a frame are used to predict it.", unit="frames", ge=1, le=10)
+    features: int = setting(8, "Size of the network (features per frame); larger is slower.", ge=1, le=128, advanced=True)
 
     def fit(self, stacks: Sequence[Stack], *, start: Model | None = None, device: torch.device | str = "cpu") -> Steps[Model]:
         """Train on stacks; see `Denoiser.fit`."""

@@ -50,22 +50,28 @@ class Fusion(Denoiser, kind="fusion"):
     reference: ClassVar[str] = "https://doi.org/10.1109/TIP.2012.2199324"
     uses_motion: ClassVar[bool] = True
 
-    reach: int = setting(6, "Frames before and after each frame that help it.", unit="frames", ge=0, le=64)
-    patch: int = setting(16, "Side of the patches that are compared.", unit="px", ge=4, le=64, advanced=True)
-    overlap: int = setting(
-        4, "Patches per side length: 2 is fast, 4 a little better; at most 2 in volumes.", ge=1, le=16, advanced=True
+    reach: int = setting(
+        6,
+        "How many frames before and after each frame are averaged with it; 0 uses each frame alone.",
+        unit="frames",
+        ge=0,
+        le=64,
     )
-    strength: float = setting(1.0, "How much noise to take away; 1 is what was measured.", ge=0, le=4, advanced=True)
+    patch: int = setting(16, "Size of the patches that are compared.", unit="px", ge=4, le=64, advanced=True)
+    overlap: int = setting(
+        4, "How much patches overlap: 2 is fast, 4 is a little better. Volumes use at most 2.", ge=1, le=16, advanced=True
+    )
+    strength: float = setting(
+        1.0, "How much noise to remove: 1 removes what was measured in the movie, more is smoother.", ge=0, le=4, advanced=True
+    )
     similar: int = setting(
         16,
-        "Single images: so many similar places help each other; 1: none, faster.",
+        "For single images: how many similar places are averaged with each other; 1 turns this off (faster).",
         ge=1,
         le=64,
         advanced=True,
     )
-    seed: int = setting(
-        0, "Seed of the noise that is read along to measure what is left of it.", ge=0, le=2**31 - 1, advanced=True
-    )
+    seed: int = setting(0, "Start of the random numbers that test how much noise is left.", ge=0, le=2**31 - 1, advanced=True)
 
     def run(
         self,

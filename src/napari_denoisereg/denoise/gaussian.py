@@ -27,12 +27,12 @@ WIDTHS = (0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0)
 
 
 class Gaussian(Denoiser, kind="gaussian"):
-    """Gaussian filter with a width chosen from the movie itself; instant, blurs fine detail."""
+    """Gaussian blur with a width chosen from the movie itself; instant, but blurs fine detail."""
 
     title: ClassVar[str] = "Gaussian (width from the movie)"
     reference: ClassVar[str] = "https://proceedings.mlr.press/v97/batson19a.html"
 
-    sigma: float = setting(0.0, "Width; 0 lets the movie choose.", unit="px", ge=0, le=50)
+    sigma: float = setting(0.0, "Width of the blur (standard deviation); 0 chooses it from the movie.", unit="px", ge=0, le=50)
 
     def run(
         self,

@@ -40,29 +40,37 @@ from napari_denoisereg.steps import Steps
 
 
 class Noise2Void(TrainedDenoiser, kind="noise2void"):
-    """Blind-spot network trained on the movie itself; needs noise that voxels do not share, or a larger blind spot."""
+    """Network trained on the movie itself, frame by frame; for noise that differs from pixel to pixel (see the blind spot)."""
 
     title: ClassVar[str] = "Noise2Void (blind-spot network)"
     reference: ClassVar[str] = "https://doi.org/10.1109/CVPR.2019.00223"
     network_settings: ClassVar[tuple[str, ...]] = ("checkerboard_free", "likelihood")
 
     learning_rate: float = setting(
-        3e-3, "How large the first training steps are; the paper's is 1e-4.", gt=0, le=0.1, advanced=True
+        3e-3, "Size of the first training steps; smaller is slower and steadier (paper: 0.0001).", gt=0, le=0.1, advanced=True
     )
-    every: int = setting(25, "Training steps between two judgements of the model; the best is kept.", ge=1, advanced=True)
+    every: int = setting(
+        25, "Test the network after every so many training steps; the best version is kept.", ge=1, advanced=True
+    )
     blind_spot: Literal[1, 3, 5, 7] = setting(
-        1, "Side of the hidden neighbourhood; enlarge it where the noise is grainy or comes back in the result.", unit="px"
+        1, "Size of the area hidden around a pixel; make it larger if the noise is grainy or stays in the result.", unit="px"
     )
-    lines: Lines = setting("none", "Direction of stripes in the noise, which are hidden as well.")
+    lines: Lines = setting("none", "If the noise has stripes, their direction; they are then hidden as well.")
     likelihood: Literal["absolute", "camera"] = setting(
-        "absolute", "camera: measures the camera's noise, and keeps fine detail where the network is unsure."
+        "absolute", "absolute: as published. camera: measure the camera's noise, keep fine detail where the network is unsure."
     )
-    checkerboard_free: bool = setting(False, "Network of N2V2, which makes no checkerboard patterns.")
-    line_length: int = setting(11, "Hidden piece of a stripe; odd.", unit="px", ge=3, le=101, advanced=True)
-    replacement: Replacement = setting("neighbour", "What hidden voxels are replaced by; N2V2 takes the median.", advanced=True)
-    masked: float = setting(0.05, "Share of voxels hidden in each patch.", gt=0, le=0.5, advanced=True)
-    radius: int = setting(2, "Hidden voxels take a value from at most so far away.", unit="px", ge=1, le=10, advanced=True)
-    augmentation: float = setting(0.3, "Chance that a patch is turned and stretched.", ge=0, le=1, advanced=True)
+    checkerboard_free: bool = setting(False, "Use the network of N2V2, which avoids checkerboard patterns.")
+    line_length: int = setting(
+        11, "Length of the hidden piece of a stripe; an odd number.", unit="px", ge=3, le=101, advanced=True
+    )
+    replacement: Replacement = setting("neighbour", "What hidden pixels are replaced by; N2V2 takes the median.", advanced=True)
+    masked: float = setting(0.05, "Share of the pixels of a patch that are hidden at a time.", gt=0, le=0.5, advanced=True)
+    radius: int = setting(
+        2, "Hidden pixels take the value of a pixel at most this far away.", unit="px", ge=1, le=10, advanced=True
+    )
+    augmentation: float = setting(
+        0.3, "Chance that a patch is turned and stretched, for more variety.", ge=0, le=1, advanced=True
+    )
 
     def fit(self, stacks: Sequence[Stack], *, start: Model | None = None, device: torch.device | str = "cpu") -> Steps[Model]:
         """Train on stacks; see `Denoiser.fit`."""

@@ -56,24 +56,36 @@ frames of 532 px, 120 s on two cores: 32.4 dB; 10.5 dB with rounds of a third of
 
 
 class SmallData(TrainedDenoiser, kind="small_data"):
-    """Video network that follows the motion, for few frames; trained on the movie itself."""
+    """Video network that follows the motion, made for short movies; trained on the movie itself."""
 
     title: ClassVar[str] = "Small data (video network with optical flow)"
     reference: ClassVar[str] = "https://nianyil.people.clemson.edu/"
     network_settings: ClassVar[tuple[str, ...]] = ("reach", "features", "power")
     training_share: ClassVar[float] = 0.8
 
-    seconds: float = setting(180.0, "Longest training time; whichever budget ends first.", unit="s", gt=0, le=1e6)
-    batch: int = setting(4, "Patches looked at in each training step.", ge=1, le=256, advanced=True)
-    reach: int = setting(2, "Frames on each side that a frame is predicted from.", unit="frames", ge=1, le=10)
-    features: int = setting(16, "Size of the network: features of each frame; more is slower.", ge=1, le=128, advanced=True)
-    motion_rate: float = setting(
-        0.5, "How much a moving frame is seen itself when training begins (η); 0: never.", unit="1/px", ge=0, advanced=True
+    seconds: float = setting(
+        180.0, "Train for at most this long. Training ends when the time or the steps are used up.", unit="s", gt=0, le=1e6
     )
-    power: float = setting(2.0, "How quickly frames near the predicted one lose weight (L).", gt=0, le=20, advanced=True)
-    sampled: float = setting(0.1, "Share of voxels whose features are a neighbour's.", ge=0, le=0.9, advanced=True)
-    radius: int = setting(2, "Such neighbours are at most so far away.", unit="px", ge=1, le=10, advanced=True)
-    decay: float = setting(1.0, "How much near neighbours are preferred (α).", unit="1/px", ge=0, le=100, advanced=True)
+    batch: int = setting(4, "Number of patches in each training step.", ge=1, le=256, advanced=True)
+    reach: int = setting(2, "How many frames before and after a frame are used to predict it.", unit="frames", ge=1, le=10)
+    features: int = setting(16, "Size of the network (features per frame); larger is slower.", ge=1, le=128, advanced=True)
+    motion_rate: float = setting(
+        0.5,
+        "How much the network may see the frame it predicts while training begins, if it moves (η); 0 is never.",
+        unit="1/px",
+        ge=0,
+        advanced=True,
+    )
+    power: float = setting(2.0, "How quickly frames close to the predicted one lose weight (L).", gt=0, le=20, advanced=True)
+    sampled: float = setting(
+        0.1,
+        "Share of the pixels whose features are taken from a neighbour, against learning the noise.",
+        ge=0,
+        le=0.9,
+        advanced=True,
+    )
+    radius: int = setting(2, "Distance of such neighbours at most.", unit="px", ge=1, le=10, advanced=True)
+    decay: float = setting(1.0, "How much close neighbours are preferred (α).", unit="1/px", ge=0, le=100, advanced=True)
 
     def fit(self, stacks: Sequence[Stack], *, start: Model | None = None, device: torch.device | str = "cpu") -> Steps[Model]:
         """Train on stacks; see `Denoiser.fit`."""

@@ -33,12 +33,12 @@ SIDE = 192  # voxels: the strength is chosen on the middle of a frame
 
 
 class TotalVariation(Denoiser, kind="total_variation"):
-    """Flattens what is flat and keeps edges, frame by frame, with a strength chosen from the movie; instant, no training."""
+    """Smooths flat areas and keeps edges, frame by frame, with a strength chosen from the movie; instant, no training."""
 
     title: ClassVar[str] = "Total variation (strength from the movie)"
     reference: ClassVar[str] = "https://doi.org/10.1023/B:JMIV.0000011325.36760.1e"
 
-    weight: float = setting(0.0, "Strength, in standard deviations of the noise; 0 lets the movie choose.", ge=0, le=100)
+    weight: float = setting(0.0, "Strength, in standard deviations of the noise; 0 chooses it from the movie.", ge=0, le=100)
 
     def run(
         self,

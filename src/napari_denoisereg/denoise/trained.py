@@ -32,20 +32,33 @@ class TrainedDenoiser(Denoiser):
     training_share: ClassVar[float] = 0.9
     """Part of the progress of `run` that is training."""
 
-    seconds: float = setting(60.0, "Longest training time; whichever budget ends first.", unit="s", gt=0, le=1e6)
-    iterations: int = setting(300_000, "Most training iterations.", ge=1, le=10_000_000)
-    patch: int = setting(64, "Side of the training patches.", unit="px", ge=16, le=1024, multiple_of=8)
-    batch: int = setting(8, "Patches looked at in each training step.", ge=1, le=256, advanced=True)
+    seconds: float = setting(
+        60.0, "Train for at most this long. Training ends when the time or the steps are used up.", unit="s", gt=0, le=1e6
+    )
+    iterations: int = setting(300_000, "Train for at most this many steps.", ge=1, le=10_000_000)
+    patch: int = setting(
+        64, "Size of the image pieces (patches) that the network trains on.", unit="px", ge=16, le=1024, multiple_of=8
+    )
+    batch: int = setting(8, "Number of patches in each training step.", ge=1, le=256, advanced=True)
     learning_rate: float = setting(
-        3e-3, "How large the first training steps are; smaller is slower and steadier.", gt=0, le=0.1, advanced=True
+        3e-3, "Size of the first training steps; smaller is slower and steadier.", gt=0, le=0.1, advanced=True
     )
     schedule: Schedule = setting(
-        "quick", "quick: made for trainings of minutes; paper: as published, for trainings of days.", advanced=True
+        "quick", "quick: for trainings that take minutes. paper: as published, for trainings that take days.", advanced=True
     )
-    tile: int = setting(512, "Side of the tiles that large frames are denoised in.", unit="px", ge=32, le=8192, advanced=True)
-    every: int = setting(50, "Training steps between two judgements of the model; the best is kept.", ge=1, advanced=True)
+    tile: int = setting(
+        512,
+        "Large frames are denoised in square tiles of this size; smaller tiles need less memory.",
+        unit="px",
+        ge=32,
+        le=8192,
+        advanced=True,
+    )
+    every: int = setting(
+        50, "Test the network after every so many training steps; the best version is kept.", ge=1, advanced=True
+    )
     seed: int = setting(
-        0, "Another number gives another random training; the same number the same result.", ge=0, le=2**31 - 1, advanced=True
+        0, "Start of the random numbers: the same number gives the same result.", ge=0, le=2**31 - 1, advanced=True
     )
 
     def run(self, stack: Stack, *, model: Model | None = None, device: torch.device | str = "cpu") -> Steps[Stack]:

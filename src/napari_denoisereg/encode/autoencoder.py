@@ -19,7 +19,7 @@ from napari_denoisereg.steps import Steps
 
 
 class Autoencoder(Encoder, kind="autoencoder"):
-    """Features from which the image can be made again, learnt from the movie alone; no labels needed."""
+    """Learns features by rebuilding images from them; needs the movie only, no labels."""
 
     title: ClassVar[str] = "Autoencoder (no labels)"
     reference: ClassVar[str] = "https://arxiv.org/abs/1707.07833"

@@ -35,13 +35,29 @@ class Encoder(Method, family="encoder"):
     makes: ClassVar[str] = "Made again"
     """What `shown` shows, in plain words."""
 
-    seconds: float = setting(60.0, "Longest training time; whichever budget ends first.", unit="s", gt=0, le=1e6)
-    iterations: int = setting(10_000, "Most training iterations.", ge=1, le=10_000_000)
-    patch: int = setting(64, "Side of the patches.", unit="px", ge=16, le=1024, multiple_of=8, advanced=True)
-    batch: int = setting(8, "Patches per iteration.", ge=1, le=256, advanced=True)
-    learning_rate: float = setting(2e-3, "First step size of Adam; it falls along a cosine.", gt=0, le=0.1, advanced=True)
-    every: int = setting(25, "The model is judged after every so many iterations; the best is kept.", ge=1, advanced=True)
-    seed: int = setting(0, "Seed of all random choices.", ge=0, le=2**31 - 1, advanced=True)
+    seconds: float = setting(
+        60.0, "Train for at most this long. Training ends when the time or the steps are used up.", unit="s", gt=0, le=1e6
+    )
+    iterations: int = setting(10_000, "Train for at most this many steps.", ge=1, le=10_000_000)
+    patch: int = setting(
+        64,
+        "Size of the image pieces (patches) that the network trains on.",
+        unit="px",
+        ge=16,
+        le=1024,
+        multiple_of=8,
+        advanced=True,
+    )
+    batch: int = setting(8, "Number of patches in each training step.", ge=1, le=256, advanced=True)
+    learning_rate: float = setting(
+        2e-3, "Size of the first training steps; smaller is slower and steadier.", gt=0, le=0.1, advanced=True
+    )
+    every: int = setting(
+        25, "Test the network after every so many training steps; the best version is kept.", ge=1, advanced=True
+    )
+    seed: int = setting(
+        0, "Start of the random numbers: the same number gives the same result.", ge=0, le=2**31 - 1, advanced=True
+    )
 
     def fit(
         self,

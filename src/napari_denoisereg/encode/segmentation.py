@@ -22,7 +22,7 @@ MOST_CLASSES = 64
 
 
 class Segmentation(Encoder, kind="segmentation"):
-    """Features that tell things apart, learnt from labels of some frames; what DeepSim was made with."""
+    """Learns features from labels of some frames, as DeepSim does: they say what is what."""
 
     title: ClassVar[str] = "Segmentation (from labels)"
     reference: ClassVar[str] = "https://arxiv.org/abs/2011.05735"
@@ -31,7 +31,7 @@ class Segmentation(Encoder, kind="segmentation"):
     makes: ClassVar[str] = "Recognised"
 
     meaning: Literal["objects", "classes"] = setting(
-        "objects", "objects: every number is one thing, and things are told from background; classes: numbers are kinds."
+        "objects", "objects: each number is one object, told from the background. classes: each number is a kind of object."
     )
 
     def fit(

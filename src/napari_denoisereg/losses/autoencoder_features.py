@@ -15,15 +15,16 @@ from napari_denoisereg.method import setting
 
 
 class AutoencoderFeatures(Encoded, kind="autoencoder_features"):
-    """Mean squared difference of learnt features, ``Σ_p w(p) |F_p - W_p|² / (C Σ_p w(p))``: for sections and noisy images.
+    """Compares learnt features instead of brightness, by their difference: for sections and noisy images.
 
-    The features are those of one level of a frozen encoder, C of them at every place p. 0 at a perfect match; no upper bound.
+    ``Σ_p w(p) |F_p - W_p|² / (C Σ_p w(p))``. The features are those of one level of a frozen encoder, C of them at every place
+    p. 0 at a perfect match; no upper bound.
     """
 
     title: ClassVar[str] = "Autoencoder features"
     reference: ClassVar[str] = "https://arxiv.org/abs/1707.07833"
 
-    level: int = setting(1, "Which level: 0 is the finest; one that is beyond the encoder's is its coarsest.", ge=0, le=16)
+    level: int = setting(1, "Which level of features to compare: 0 is the finest, a large number the coarsest.", ge=0, le=16)
 
     def __call__(self, fixed: Tensor, warped: Tensor, valid: Tensor | None = None) -> Tensor:
         """Compare; see `Similarity`."""

@@ -9,7 +9,10 @@ from napari_denoisereg.losses.regularity import Regularity, in_voxels, mean_of, 
 
 
 class Bending(Regularity, kind="bending"):
-    """Mean squared second slope, ``Σ_ij mean |∂²u / ∂x_i ∂x_j|²``: 0 for any affine motion; only bends cost."""
+    """Discourages bending only; shift, rotation, scale and shear are free.
+
+    Mean squared second slope, ``Σ_ij mean |∂²u / ∂x_i ∂x_j|²``: 0 for any affine motion.
+    """
 
     title: ClassVar[str] = "Bending energy"
     reference: ClassVar[str] = "https://doi.org/10.1109/42.796284"

@@ -26,7 +26,7 @@ class DeepSimilarity(Encoded, kind="deepsim"):
     title: ClassVar[str] = "Deep features (DeepSim)"
     reference: ClassVar[str] = "https://arxiv.org/abs/2011.05735"
 
-    levels: int = setting(3, "Levels of abstraction that are compared, from the finest.", ge=1, le=16)
+    levels: int = setting(3, "How many levels of features to compare, from the finest on.", ge=1, le=16)
 
     def __call__(self, fixed: Tensor, warped: Tensor, valid: Tensor | None = None) -> Tensor:
         """Compare; see `Similarity`."""

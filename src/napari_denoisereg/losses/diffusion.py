@@ -9,7 +9,10 @@ from napari_denoisereg.losses.regularity import Regularity, in_voxels, mean_of, 
 
 
 class Diffusion(Regularity, kind="diffusion"):
-    """Mean squared slope, ``Σ_axes mean |∂u / ∂x_axis|²``: 0 for a shift; every bend and stretch costs."""
+    """Discourages every bend and stretch; shifts are free. The usual choice.
+
+    Mean squared slope, ``Σ_axes mean |∂u / ∂x_axis|²``: 0 for a shift.
+    """
 
     title: ClassVar[str] = "Smooth (squared slopes)"
     reference: ClassVar[str] = "https://arxiv.org/abs/1809.05231"

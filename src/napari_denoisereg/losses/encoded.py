@@ -26,7 +26,7 @@ class Encoded(Similarity):
     needs_encoder: ClassVar[bool] = True
 
     encoder: Path | None = setting(
-        None, "Model file of a trained encoder; where there is none, one is trained on the movie without labels first."
+        None, "Model file of a trained encoder. If you give none, one is trained on the movie first, without labels."
     )
     _bound: FeatureEncoder | None = PrivateAttr(default=None)
 

@@ -12,16 +12,17 @@ from napari_denoisereg.method import setting
 
 
 class Folding(Regularity, kind="folding"):
-    """Penalty where space folds, ``mean max(0, m - det(I + ∂u/∂x))``: 0 where every volume keeps at least the share m.
+    """Discourages motion that folds space over itself, which no specimen does.
 
-    The determinant of the Jacobian is the local change of volume; 0 flattens and below 0 turns inside out. Slopes are central
-    differences, as in `geometry.jacobian_determinant`, one-sided at the border.
+    ``mean max(0, m - det(I + ∂u/∂x))``: 0 where every volume keeps at least the share m. The determinant of the Jacobian is the
+    local change of volume; 0 flattens and below 0 turns inside out. Slopes are central differences, as in
+    `geometry.jacobian_determinant`, one-sided at the border.
     """
 
     title: ClassVar[str] = "No folding"
     reference: ClassVar[str] = "https://arxiv.org/abs/2003.09514"
 
-    margin: float = setting(0.1, "Share of its volume that every place must keep; 0 punishes folds only.", ge=0, lt=1)
+    margin: float = setting(0.1, "Share of its area or volume that every place must keep; 0 only forbids folds.", ge=0, lt=1)
 
     def __call__(self, displacement: Tensor, spacing: Sequence[float]) -> Tensor:
         """Judge; see `Regularity`."""

@@ -37,11 +37,11 @@ class LocalCorrelation(Similarity, kind="local_correlation"):
     title: ClassVar[str] = "Local cross-correlation"
     reference: ClassVar[str] = "https://doi.org/10.1016/j.media.2007.06.004"
 
-    width: int = setting(9, "Side of the window; odd.", unit="px", ge=3, le=101)
-    window: Literal["box", "gaussian"] = setting("box", "Shape of the window; a Gaussian has the same spread as the box.")
-    squared: bool = setting(False, "Take the square, so that inverted contrast is alike, too.", advanced=True)
+    width: int = setting(9, "Size of the window; an odd number.", unit="px", ge=3, le=101)
+    window: Literal["box", "gaussian"] = setting("box", "Shape of the window: a box, or a Gaussian of the same spread.")
+    squared: bool = setting(False, "Compare squares, so that inverted contrast counts as alike, too.", advanced=True)
     floor: float = setting(
-        1e-5, "Windows whose variance is below this share of the image's say nothing.", ge=1e-9, le=1, advanced=True
+        1e-5, "Windows with less contrast than this share of the image's variance are ignored.", ge=1e-9, le=1, advanced=True
     )
 
     def __call__(self, fixed: Tensor, warped: Tensor, valid: Tensor | None = None) -> Tensor:

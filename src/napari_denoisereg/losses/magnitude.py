@@ -9,7 +9,10 @@ from napari_denoisereg.losses.regularity import Regularity, in_voxels, mean_of
 
 
 class Magnitude(Regularity, kind="l2"):
-    """Mean squared length of the displacement, ``mean |u|²`` in voxels of the finest axis: 0 only where nothing moves."""
+    """Discourages motion of any kind: the smaller, the better.
+
+    Mean squared length of the displacement, ``mean |u|²`` in voxels of the finest axis: 0 only where nothing moves.
+    """
 
     title: ClassVar[str] = "Small (squared length)"
     reference: ClassVar[str] = "https://arxiv.org/abs/1707.07833"

@@ -8,7 +8,10 @@ from napari_denoisereg.losses.similarity import Similarity, weights_of
 
 
 class MeanSquared(Similarity, kind="mean_squared"):
-    """Mean squared difference, ``Σ w (F - W)² / Σ w``: 0 at a perfect match. For images of equal brightness."""
+    """Compares brightness directly: for images of equal brightness.
+
+    Mean squared difference, ``Σ w (F - W)² / Σ w``: 0 at a perfect match.
+    """
 
     title: ClassVar[str] = "Mean squared difference"
     reference: ClassVar[str] = "https://doi.org/10.1109/83.650848"

@@ -37,8 +37,8 @@ class Mind(Similarity, kind="mind"):
     title: ClassVar[str] = "Neighbourhood descriptor (MIND)"
     reference: ClassVar[str] = "https://doi.org/10.1016/j.media.2012.05.008"
 
-    sigma: float = setting(1.0, "Standard deviation of the patches.", unit="px", ge=0.3, le=20)
-    reach: int = setting(1, "Distance of the patches that are compared.", unit="px", ge=1, le=20, advanced=True)
+    sigma: float = setting(1.0, "Width of the patches (standard deviation).", unit="px", ge=0.3, le=20)
+    reach: int = setting(1, "Distance between the patches that are compared.", unit="px", ge=1, le=20, advanced=True)
 
     def __call__(self, fixed: Tensor, warped: Tensor, valid: Tensor | None = None) -> Tensor:
         """Compare; see `Similarity`."""

@@ -37,7 +37,7 @@ class MutualInformation(Similarity, kind="mutual_information"):
     title: ClassVar[str] = "Mutual information"
     reference: ClassVar[str] = "https://doi.org/10.1109/TMI.2003.809072"
 
-    bins: int = setting(32, "Number of intensity bins.", ge=4, le=256)
+    bins: int = setting(32, "Number of brightness levels in the histogram.", ge=4, le=256)
 
     def __call__(self, fixed: Tensor, warped: Tensor, valid: Tensor | None = None) -> Tensor:
         """Compare; see `Similarity`."""

@@ -10,10 +10,11 @@ from napari_denoisereg.losses.regularity import Regularity, in_voxels, mean_of
 
 
 class Temporal(Regularity, kind="temporal"):
-    """Mean squared acceleration, ``mean |u(t+1) - 2 u(t) + u(t-1)|²``: 0 for any steady motion.
+    """Discourages jerks between frames; steady motion is free.
 
-    Items are the frames of a movie in their order, evenly spaced; lengths in voxels of the finest axis. The value of a frame
-    is that of its own second difference; the first and the last frame have none and get 0.
+    Mean squared acceleration, ``mean |u(t+1) - 2 u(t) + u(t-1)|²``: 0 for any steady motion. Items are the frames of a movie in
+    their order, evenly spaced; lengths in voxels of the finest axis. The value of a frame is that of its own second difference;
+    the first and the last frame have none and get 0.
     """
 
     title: ClassVar[str] = "Steady in time"

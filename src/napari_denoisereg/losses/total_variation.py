@@ -9,9 +9,10 @@ from napari_denoisereg.losses.regularity import Regularity, in_voxels, mean_of, 
 
 
 class TotalVariation(Regularity, kind="total_variation"):
-    """Mean absolute slope, ``Σ_axes mean |∂u / ∂x_axis|₁``: 0 for a shift; allows parts to move on their own.
+    """Discourages bends and stretches, but lets neighbouring parts move on their own.
 
-    Eq. 2 of Li and Fan 2017, as a mean over voxels instead of a sum, so that the weight does not depend on the image's size.
+    Mean absolute slope, ``Σ_axes mean |∂u / ∂x_axis|₁``: 0 for a shift. Eq. 2 of Li and Fan 2017, as a mean over voxels instead
+    of a sum, so that the weight does not depend on the image's size.
     """
 
     title: ClassVar[str] = "Total variation (absolute slopes)"

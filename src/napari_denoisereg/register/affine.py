@@ -15,19 +15,27 @@ from napari_denoisereg.steps import Pace, Progress, Steps
 
 
 class AffineDescent(Registrar, kind="affine"):
-    """Translation, rotation, scale and shear by descent from coarse to fine; fast, no training, needs a fair start."""
+    """Shift, rotation, scale and shear; fast, no training. Frames must roughly lie on each other already."""
 
-    title: ClassVar[str] = "Affine (descent)"
+    title: ClassVar[str] = "Affine (shift, rotation, scale, shear)"
     reference: ClassVar[str] = "https://doi.org/10.1109/83.650848"
     takes_landmarks: ClassVar[bool] = True
 
-    motion: Motion = setting("affine", "What may change between two frames.")
-    finest: int = setting(2, "Resolution to end at: 1 full, 2 half, 4 quarter.", ge=1, le=16)
-    coarsest: int = setting(32, "Side of the coarsest images.", unit="px", ge=8, le=512, advanced=True)
-    iterations: int = setting(20, "Most steps per resolution.", ge=1, le=500, advanced=True)
-    blur: float = setting(1.0, "Smoothing at every resolution.", unit="px", ge=0, le=10, advanced=True)
+    motion: Motion = setting("affine", "Which motion to allow between two frames.")
+    finest: int = setting(
+        2, "Finest resolution used: 1 is full, 2 half, 4 a quarter. Higher numbers are faster and less exact.", ge=1, le=16
+    )
+    coarsest: int = setting(32, "Size of the images that the search begins with.", unit="px", ge=8, le=512, advanced=True)
+    iterations: int = setting(20, "At most this many steps at each resolution.", ge=1, le=500, advanced=True)
+    blur: float = setting(
+        1.0, "How much images are smoothed at each resolution (standard deviation).", unit="px", ge=0, le=10, advanced=True
+    )
     landmark_weight: float = setting(
-        1.0, "Where landmarks are given: how much a misfit of 1 px counts against likeness.", ge=0, le=1e9, advanced=True
+        1.0,
+        "If you give landmarks: how much a misfit of 1 px counts, compared with the likeness of the images.",
+        ge=0,
+        le=1e9,
+        advanced=True,
     )
 
     def align(

@@ -44,11 +44,19 @@ class AffineNetworkRegistrar(TrainedRegistrar):
     sees_start: ClassVar[bool] = False
     """Whether the network is given the moving image as the start leaves it, so that its prediction goes on from there."""
 
-    refinement: int = setting(15, "Descent steps per resolution after the network's prediction; 0 for none.", ge=0, le=500)
-    size: int = setting(128, "Longest side that frames are shrunk to; 0 for full size.", unit="px", ge=0, le=8192)
-    reach: int = setting(4, "Training pairs are at most so many frames apart.", ge=1, le=1000, advanced=True)
-    augmentation: float = setting(0.3, "Chance that an image is turned and stretched.", ge=0, le=1, advanced=True)
-    finest: int = setting(2, "Resolution the refinement ends at: 1 full, 2 half, ...", ge=1, le=16, advanced=True)
+    refinement: int = setting(
+        15, "Refinement of the network's result: steps at each resolution; 0 keeps the network's result.", ge=0, le=500
+    )
+    size: int = setting(
+        128, "Frames are shrunk to this longest side for the network; 0 keeps full size.", unit="px", ge=0, le=8192
+    )
+    reach: int = setting(
+        4, "The two frames of a training pair are at most this many frames apart.", ge=1, le=1000, advanced=True
+    )
+    augmentation: float = setting(
+        0.3, "Chance that a training image is turned and stretched, for more variety.", ge=0, le=1, advanced=True
+    )
+    finest: int = setting(2, "Finest resolution of the refinement: 1 is full, 2 half, 4 a quarter.", ge=1, le=16, advanced=True)
 
     def align(
         self,

@@ -37,8 +37,8 @@ class DeepAffine(AffineNetworkRegistrar, kind="deep_affine"):
     reference: ClassVar[str] = "https://doi.org/10.1016/j.media.2018.11.010"
     sees_start: ClassVar[bool] = True
 
-    similarity: Similarity = setting(Correlation(), "What makes two images alike while training.")
-    batch: int = setting(8, "Pairs per iteration.", ge=1, le=256, advanced=True)
+    similarity: Similarity = setting(Correlation(), "How images are compared while training.")
+    batch: int = setting(8, "Number of pairs of frames in each training step.", ge=1, le=256, advanced=True)
 
     def _objective(self, network: DeepAffineNet, pool: FramePool, device: torch.device | str) -> Objective:
         """How unlike two frames are after the motion that the network says."""

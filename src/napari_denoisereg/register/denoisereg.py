@@ -44,16 +44,33 @@ class DenoiseReg(AffineNetworkRegistrar, kind="denoisereg"):
     is_denoiser: ClassVar[bool] = True
 
     size: int = setting(
-        128, "Longest side that frames are shrunk to for the registration part; 0 for full size.", unit="px", ge=0, le=8192
+        128, "Frames are shrunk to this longest side for registration; 0 keeps full size.", unit="px", ge=0, le=8192
     )
-    batch: int = setting(4, "Pairs per iteration.", ge=1, le=64, advanced=True)
-    patch: int = setting(64, "Side of full-resolution patches.", unit="px", ge=16, le=1024, multiple_of=8, advanced=True)
+    batch: int = setting(4, "Number of pairs of frames in each training step.", ge=1, le=64, advanced=True)
+    patch: int = setting(
+        64,
+        "Size of the full-resolution pieces that denoising is trained on.",
+        unit="px",
+        ge=16,
+        le=1024,
+        multiple_of=8,
+        advanced=True,
+    )
     schedule: Schedule = setting(
-        "quick", "quick: steps fall and normalisation is fixed early, for minutes; paper: neither, for days.", advanced=True
+        "quick", "quick: for trainings that take minutes. paper: as published, for trainings that take days.", advanced=True
     )
-    masked: float = setting(0.05, "Share of voxels hidden.", gt=0, le=0.5, advanced=True)
-    radius: int = setting(2, "Hidden voxels take a value from at most so far away.", unit="px", ge=1, le=10, advanced=True)
-    tile: int = setting(512, "Side of the tiles that large frames are denoised in.", unit="px", ge=32, le=8192, advanced=True)
+    masked: float = setting(0.05, "Share of the pixels that are hidden at a time.", gt=0, le=0.5, advanced=True)
+    radius: int = setting(
+        2, "Hidden pixels take the value of a pixel at most this far away.", unit="px", ge=1, le=10, advanced=True
+    )
+    tile: int = setting(
+        512,
+        "Large frames are denoised in square tiles of this size; smaller tiles need less memory.",
+        unit="px",
+        ge=32,
+        le=8192,
+        advanced=True,
+    )
 
     def _objective(self, network: DenoiseRegNet, pool: FramePool, device: torch.device | str) -> Objective:
         """Eq. 4, judged on held-out pairs with fixed hidden voxels."""

@@ -53,17 +53,27 @@ class Pairs:
 class DenseRegistrar(TrainedRegistrar):
     """A trained registrar whose network predicts a displacement for every voxel."""
 
-    seconds: float = setting(120.0, "Longest training time; whichever budget ends first.", unit="s", gt=0, le=1e6)
-    iterations: int = setting(10_000, "Most training iterations.", ge=1, le=10_000_000)
-    frames: Literal["denoised", "raw"] = setting("denoised", "Which frames it looks at, where there are denoised ones.")
-    finest: int = setting(2, "Resolution the network works at: 1 full, 2 half, 4 quarter.", ge=1, le=16)
-    similarity: Similarity = setting(LocalCorrelation(), "What makes two images alike.")
-    regularity: Regularity = setting(Diffusion(), "What makes a motion well-behaved.")
-    smoothness: float = setting(1.0, "Weight of the regularity: more is smoother.", ge=0, le=1e6)
-    reach: int = setting(1000, "Training pairs are at most so many frames apart.", ge=1, le=100_000, advanced=True)
-    batch: int = setting(2, "Pairs per iteration.", ge=1, le=256, advanced=True)
-    learning_rate: float = setting(1e-3, "First step size of Adam; it falls along a cosine.", gt=0, le=0.1, advanced=True)
-    every: int = setting(25, "The model is judged after every so many iterations; the best is kept.", ge=1, advanced=True)
+    seconds: float = setting(
+        120.0, "Train for at most this long. Training ends when the time or the steps are used up.", unit="s", gt=0, le=1e6
+    )
+    iterations: int = setting(10_000, "Train for at most this many steps.", ge=1, le=10_000_000)
+    frames: Literal["denoised", "raw"] = setting(
+        "denoised", "Whether it looks at the denoised or the raw frames, if the recipe denoises."
+    )
+    finest: int = setting(2, "Resolution the network works at: 1 is full, 2 half, 4 a quarter.", ge=1, le=16)
+    similarity: Similarity = setting(LocalCorrelation(), "How images are compared.")
+    regularity: Regularity = setting(Diffusion(), "Which kind of smoothness is asked of the motion.")
+    smoothness: float = setting(1.0, "How smooth the motion must be; higher is smoother.", ge=0, le=1e6)
+    reach: int = setting(
+        1000, "The two frames of a training pair are at most this many frames apart.", ge=1, le=100_000, advanced=True
+    )
+    batch: int = setting(2, "Number of pairs of frames in each training step.", ge=1, le=256, advanced=True)
+    learning_rate: float = setting(
+        1e-3, "Size of the first training steps; smaller is slower and steadier.", gt=0, le=0.1, advanced=True
+    )
+    every: int = setting(
+        25, "Test the network after every so many training steps; the best version is kept.", ge=1, advanced=True
+    )
 
     @property
     def wants_raw(self) -> bool:

@@ -46,21 +46,36 @@ class Elastic(Registrar, kind="elastic"):
     is_groupwise: ClassVar[bool] = True
     takes_landmarks: ClassVar[bool] = True
 
-    stiffness: float = setting(3.0, "How hard the specimen is to bend: higher is smoother.", gt=0, le=1e6)
+    stiffness: float = setting(3.0, "How hard the specimen is to bend; higher gives smoother motion.", gt=0, le=1e6)
     steadiness: float = setting(
-        0.1, "How much frames that follow each other must move alike; 0 for none (still images, jumps).", ge=0, le=1e6
+        0.1, "How much neighbouring frames must move alike; use 0 if frames jump or are separate images.", ge=0, le=1e6
     )
     look: Literal["brightness", "texture"] = setting(
-        "brightness", "What is compared. Texture, how rough it is around a place, is for cells in phase contrast."
+        "brightness", "What is compared. Texture (how rough a place looks) suits cells in phase contrast."
     )
-    finest: int = setting(2, "Resolution to end at: 1 full, 2 half, 4 quarter.", ge=1, le=16)
-    coarsest: int = setting(8, "Resolution to begin at.", ge=1, le=64, advanced=True)
-    knots: float = setting(16.0, "Distance of the points that can move on their own.", unit="px", ge=2, le=512, advanced=True)
-    iterations: int = setting(8, "Most steps per resolution.", ge=1, le=500, advanced=True)
-    affine_first: bool = setting(True, "Where nothing is known of the motion, find an affine one first.", advanced=True)
-    window: int = setting(48, "Frames at once; more need more memory.", ge=4, le=10_000, advanced=True)
+    finest: int = setting(
+        2, "Finest resolution used: 1 is full, 2 half, 4 a quarter. Higher numbers are faster and less exact.", ge=1, le=16
+    )
+    coarsest: int = setting(8, "Coarsest resolution used: 8 is an eighth.", ge=1, le=64, advanced=True)
+    knots: float = setting(
+        16.0,
+        "Distance between the points that can move independently; smaller follows finer bends.",
+        unit="px",
+        ge=2,
+        le=512,
+        advanced=True,
+    )
+    iterations: int = setting(8, "At most this many steps at each resolution.", ge=1, le=500, advanced=True)
+    affine_first: bool = setting(
+        True, "Find shift, rotation, scale and shear first, if no earlier method has done so.", advanced=True
+    )
+    window: int = setting(48, "Frames worked on together; more need more memory.", ge=4, le=10_000, advanced=True)
     landmark_weight: float = setting(
-        1.0, "Where landmarks are given: how much a misfit of 1 px counts against likeness.", ge=0, le=1e9, advanced=True
+        1.0,
+        "If you give landmarks: how much a misfit of 1 px counts, compared with the likeness of the images.",
+        ge=0,
+        le=1e9,
+        advanced=True,
     )
 
     def align(

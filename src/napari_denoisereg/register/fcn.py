@@ -36,11 +36,17 @@ class Fcn(DenseRegistrar, kind="fcn"):
     title: ClassVar[str] = "FCN (multi-resolution network)"
     reference: ClassVar[str] = "https://arxiv.org/abs/1709.00799"
 
-    variant: Variant = setting("multi_resolution", "The paper's network, or one of the two it is compared with.", advanced=True)
-    similarity: Similarity = setting(Correlation(), "What makes two images alike.")
-    regularity: Regularity = setting(TotalVariation(), "What makes a motion well-behaved.")
-    smoothness: float = setting(0.1, "Weight of the regularity: more is smoother.", ge=0, le=1e6)
-    refinement: int = setting(20, "Further descent steps for every pair by itself (slow); 0 for none.", ge=0, le=10_000)
+    variant: Variant = setting(
+        "multi_resolution",
+        "The paper's network (multi_resolution), or one of the two simpler ones it is compared with.",
+        advanced=True,
+    )
+    similarity: Similarity = setting(Correlation(), "How images are compared.")
+    regularity: Regularity = setting(TotalVariation(), "Which kind of smoothness is asked of the motion.")
+    smoothness: float = setting(0.1, "How smooth the motion must be; higher is smoother.", ge=0, le=1e6)
+    refinement: int = setting(
+        20, "Refinement: further training steps for each pair of frames (slow); 0 keeps the network's result.", ge=0, le=10_000
+    )
 
     def _build(self, ndim: int) -> nn.Module:
         return RegistrationFCN(ndim, self.variant)

@@ -20,22 +20,32 @@ from napari_denoisereg.steps import Pace, Progress, Steps
 
 
 class Pose(Registrar, kind="pose"):
-    """Any rotation and large shifts by exhaustive search, then refined; no training. Use it when frames jump or turn."""
+    """Finds any rotation and large shifts by trying them all; no training. For movies that jump or turn."""
 
     title: ClassVar[str] = "Pose (search of rotation and shift)"
     reference: ClassVar[str] = "https://doi.org/10.1109/TIP.2011.2181402"
 
-    motion: Literal["translation", "rigid", "similarity"] = setting("rigid", "What may change between two frames.")
-    step: float = setting(7.5, "Angle between tried rotations.", unit="°", ge=1, le=90, advanced=True)
+    motion: Literal["translation", "rigid", "similarity"] = setting("rigid", "Which motion to allow between two frames.")
+    step: float = setting(7.5, "Angle between the rotations that are tried.", unit="°", ge=1, le=90, advanced=True)
     directions: Literal["in-plane", "all"] = setting(
-        "in-plane", "In 3D: turn about the z axis only, or in all directions (slower).", advanced=True
+        "in-plane", "In 3D: turn only about the z axis, or in all directions (slower).", advanced=True
     )
-    side: int = setting(64, "Longest side of the images that are searched.", unit="px", ge=16, le=512, advanced=True)
-    candidates: int = setting(4, "How many of the best poses are refined.", ge=1, le=32, advanced=True)
+    side: int = setting(64, "Images are shrunk to this longest side for the search.", unit="px", ge=16, le=512, advanced=True)
+    candidates: int = setting(4, "How many of the best candidates are refined.", ge=1, le=32, advanced=True)
     margin: float = setting(
-        0.02, "By how much the correlation must rise to leave the pose known before.", ge=0, le=1, advanced=True
+        0.02,
+        "A new position must raise the correlation by at least this much to replace the known one.",
+        ge=0,
+        le=1,
+        advanced=True,
     )
-    finest: int = setting(2, "Resolution to end at: 1 full, 2 half, 4 quarter.", ge=1, le=16, advanced=True)
+    finest: int = setting(
+        2,
+        "Finest resolution used: 1 is full, 2 half, 4 a quarter. Higher numbers are faster and less exact.",
+        ge=1,
+        le=16,
+        advanced=True,
+    )
 
     def align(
         self,

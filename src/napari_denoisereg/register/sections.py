@@ -42,28 +42,43 @@ OVERLAP = 8  # sections of a window that hold still in the next
 
 
 class Sections(Registrar, kind="sections"):
-    """Aligns serial sections all at once, without drift; folds and dust do not pull. For electron microscopy; no training."""
+    """Aligns serial sections together, with little drift; folds and dust do not pull. For electron microscopy, no training."""
 
     title: ClassVar[str] = "Serial sections (all at once)"
     reference: ClassVar[str] = "https://doi.org/10.1038/nmeth.2072"
     is_sectionwise: ClassVar[bool] = True
 
-    neighbours: int = setting(2, "So many sections are compared with, on each side.", ge=1, le=3)
+    neighbours: int = setting(2, "How many sections on each side a section is compared with.", ge=1, le=3)
     block: float = setting(
-        8.0, "Size of what is compared at full resolution; about that of small cells.", unit="px", ge=2, le=256
+        8.0, "Size of the blocks that are matched; about a quarter of a cell's width.", unit="px", ge=2, le=256
     )
-    stiffness: float = setting(0.02, "How hard a section is to bend: higher is smoother.", gt=0, le=1e6)
-    pull: float = setting(0.01, "How strongly sections are held where they were, against drift.", gt=0, le=1e6)
-    steadiness: float = setting(0.3, "How steadily tissue runs on; high for thin sections.", gt=0, le=1e6)
-    outlier: float = setting(2.0, "Matches that are off by more than that count little (folds, dust).", unit="px", gt=0, le=1e3)
-    detail: float = setting(3.0, "Size of what is compared at last, between next neighbours.", unit="px", ge=1, le=256)
+    stiffness: float = setting(0.02, "How hard a section is to bend; higher gives smoother motion.", gt=0, le=1e6)
+    pull: float = setting(0.01, "How strongly sections are held where they were; higher drifts less.", gt=0, le=1e6)
+    steadiness: float = setting(
+        0.3, "How steadily tissue continues from section to section; higher for thin sections.", gt=0, le=1e6
+    )
+    outlier: float = setting(2.0, "Matches that are further off than this count little (folds, dust).", unit="px", gt=0, le=1e3)
+    detail: float = setting(
+        3.0, "Size of the details that are aligned at the end, between neighbouring sections.", unit="px", ge=1, le=256
+    )
     firmness: float = setting(
-        0.16, "How firmly sections stay balanced when details are brought together; lower is closer.", gt=0, le=1e6
+        0.16,
+        "How firmly sections keep their place while details are aligned; lower fits neighbours more closely.",
+        gt=0,
+        le=1e6,
     )
-    finest: int = setting(2, "Resolution to end at: 1 full, 2 half, 4 quarter.", ge=1, le=16)
-    coarsest: int = setting(4, "Resolution to begin at; the reach is 6 of its voxels.", ge=1, le=64, advanced=True)
-    rounds: int = setting(2, "How often sections are matched anew per resolution.", ge=1, le=20, advanced=True)
-    window: int = setting(48, "Sections at once; more need more memory.", ge=16, le=10_000, advanced=True)
+    finest: int = setting(
+        2, "Finest resolution used: 1 is full, 2 half, 4 a quarter. Higher numbers are faster and less exact.", ge=1, le=16
+    )
+    coarsest: int = setting(
+        4,
+        "Coarsest resolution used. Shifts of up to 6 of its pixels are found: 24 px at the default 4.",
+        ge=1,
+        le=64,
+        advanced=True,
+    )
+    rounds: int = setting(2, "How often sections are matched again at each resolution.", ge=1, le=20, advanced=True)
+    window: int = setting(48, "Sections worked on together; more need more memory.", ge=16, le=10_000, advanced=True)
 
     def align(
         self,

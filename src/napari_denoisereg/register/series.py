@@ -156,7 +156,11 @@ class Combined(Series, kind="combined"):
     title: ClassVar[str] = "Combined (keeps track, no drift)"
 
     least_gain: float = setting(
-        0.0, "By how much the correlation with the first frame must rise for the refined transform.", ge=0, le=1, advanced=True
+        0.0,
+        "The refined transform must raise the correlation with the first frame by at least this much to be kept.",
+        ge=0,
+        le=1,
+        advanced=True,
     )
 
     def run(self, task: Task) -> Steps[PerFrame]:

@@ -40,31 +40,47 @@ from napari_denoisereg.steps import Progress, Steps, portion
 
 
 class SsEMnet(TrainedRegistrar, kind="ssemnet"):
-    """Aligns serial sections by learnt features, each to its neighbours. As published; needs a training and a fair start."""
+    """Aligns serial sections by learnt features, each to its neighbours. As published; trains first, needs rough alignment."""
 
     title: ClassVar[str] = "ssEMnet (learnt features, sections)"
     reference: ClassVar[str] = "https://doi.org/10.1007/978-3-319-67558-9_29"
     is_sectionwise: ClassVar[bool] = True
 
-    variant: Variant = setting("deep", "Network: deep has 3×3 filters (transmission EM), shallow 7×7 (scanning EM); eq. 1, 2.")
-    neighbours: int = setting(2, "So many sections are compared with, on each side (n of eq. 5).", ge=1, le=16)
-    falloff: float = setting(0.5, "Weight of a section relative to the next nearer one (w_i of eq. 5).", gt=0, le=1)
-    knots: float = setting(24.0, "Distance of the vectors of the map.", unit="px", ge=2, le=1024)
-    interpolation: Spread = setting("linear", "Between the vectors: linear (bilinear), cubic, bspline, thin_plate.")
-    steps: int = setting(60, "Iterations of Adam on the vectors, per section.", ge=1, le=10_000)
-    sweeps: int = setting(2, "How often to go over the stack; from the second on with neighbours on both sides.", ge=1, le=20)
-    drop: float = setting(
-        0.5, "Share of the worst features left out at first, halved in every iteration (loss drop).", ge=0, lt=1
+    variant: Variant = setting(
+        "deep", "Network: deep with 3×3 filters (for transmission EM) or shallow with 7×7 (for scanning EM)."
     )
-    alpha: float = setting(1e-4, "Weight of the length of the vectors (α of eq. 5).", ge=0, le=1e6, advanced=True)
-    beta: float = setting(0.02, "Weight of the slopes of v_x, along the last axis (β of eq. 5).", ge=0, le=1e6, advanced=True)
-    gamma: float = setting(0.02, "Weight of the slopes of v_y, along the others (γ of eq. 5).", ge=0, le=1e6, advanced=True)
-    step: float = setting(0.5, "Step of Adam on the vectors.", unit="px", gt=0, le=100, advanced=True)
-    iterations: int = setting(3000, "Most training iterations.", ge=1, le=10_000_000)
-    decay: float = setting(1e-6, "Weight of the squares of the filters in training (λ of eq. 3).", ge=0, le=1, advanced=True)
-    patch: int = setting(64, "Side of the patches it is trained on.", unit="px", ge=16, le=1024, multiple_of=8, advanced=True)
-    batch: int = setting(4, "Patches per iteration.", ge=1, le=256, advanced=True)
-    learning_rate: float = setting(1e-3, "First step size of Adam in training.", gt=0, le=0.1, advanced=True)
+    neighbours: int = setting(2, "How many sections on each side a section is compared with (n of eq. 5).", ge=1, le=16)
+    falloff: float = setting(0.5, "How much less each more distant section counts (w of eq. 5); 0.5 is half.", gt=0, le=1)
+    knots: float = setting(
+        24.0, "Distance between the points that can move independently; smaller follows finer bends.", unit="px", ge=2, le=1024
+    )
+    interpolation: Spread = setting(
+        "linear", "How the motion is filled in between these points; linear is the paper's default."
+    )
+    steps: int = setting(60, "Steps of optimisation per section.", ge=1, le=10_000)
+    sweeps: int = setting(
+        2, "How often to go through the stack; from the second time on, with neighbours on both sides.", ge=1, le=20
+    )
+    drop: float = setting(0.5, "Share of the worst features ignored at first, halved in every step (loss drop).", ge=0, lt=1)
+    alpha: float = setting(1e-4, "Weight that keeps the motion small (α of eq. 5).", ge=0, le=1e6, advanced=True)
+    beta: float = setting(0.02, "Weight that keeps motion along x smooth (β of eq. 5).", ge=0, le=1e6, advanced=True)
+    gamma: float = setting(0.02, "Weight that keeps motion along y smooth (γ of eq. 5).", ge=0, le=1e6, advanced=True)
+    step: float = setting(0.5, "Size of the optimisation steps.", unit="px", gt=0, le=100, advanced=True)
+    iterations: int = setting(3000, "Train for at most this many steps.", ge=1, le=10_000_000)
+    decay: float = setting(1e-6, "Weight decay while training (λ of eq. 3).", ge=0, le=1, advanced=True)
+    patch: int = setting(
+        64,
+        "Size of the image pieces (patches) that the network trains on.",
+        unit="px",
+        ge=16,
+        le=1024,
+        multiple_of=8,
+        advanced=True,
+    )
+    batch: int = setting(4, "Number of patches in each training step.", ge=1, le=256, advanced=True)
+    learning_rate: float = setting(
+        1e-3, "Size of the training steps; smaller is slower and steadier.", gt=0, le=0.1, advanced=True
+    )
 
     def _objective(self, network: Autoencoder, pool: FramePool, device: torch.device | str) -> Objective:
         """Eq. 3, judged on held-out patches."""

@@ -45,12 +45,20 @@ class TrainedRegistrar(Registrar):
 
     is_trained: ClassVar[bool] = True
 
-    seconds: float = setting(90.0, "Longest training time; whichever budget ends first.", unit="s", gt=0, le=1e6)
-    iterations: int = setting(300_000, "Most training iterations.", ge=1, le=10_000_000)
-    batch: int = setting(4, "Pairs per iteration.", ge=1, le=256, advanced=True)
-    learning_rate: float = setting(3e-3, "First step size of Adam; the paper's is 1e-4.", gt=0, le=0.1, advanced=True)
-    every: int = setting(50, "The model is judged after every so many iterations; the best is kept.", ge=1, advanced=True)
-    seed: int = setting(0, "Seed of all random choices.", ge=0, le=2**31 - 1, advanced=True)
+    seconds: float = setting(
+        90.0, "Train for at most this long. Training ends when the time or the steps are used up.", unit="s", gt=0, le=1e6
+    )
+    iterations: int = setting(300_000, "Train for at most this many steps.", ge=1, le=10_000_000)
+    batch: int = setting(4, "Number of pairs of frames in each training step.", ge=1, le=256, advanced=True)
+    learning_rate: float = setting(
+        3e-3, "Size of the first training steps; smaller is slower and steadier (paper: 0.0001).", gt=0, le=0.1, advanced=True
+    )
+    every: int = setting(
+        50, "Test the network after every so many training steps; the best version is kept.", ge=1, advanced=True
+    )
+    seed: int = setting(
+        0, "Start of the random numbers: the same number gives the same result.", ge=0, le=2**31 - 1, advanced=True
+    )
 
     def fit(
         self,

@@ -36,8 +36,10 @@ class VoxelMorph(DenseRegistrar, kind="voxelmorph"):
     title: ClassVar[str] = "VoxelMorph (non-rigid network)"
     reference: ClassVar[str] = "https://doi.org/10.1109/TMI.2019.2897538"
 
-    diffeomorphic: bool = setting(False, "Predict a velocity instead: the motion can be inverted and has no folds.")
-    refinement: int = setting(60, "Descent steps on the predicted motion, frame by frame; 0 for none.", ge=0, le=10_000)
+    diffeomorphic: bool = setting(False, "Make the motion invertible and free of folds (predicts a velocity).")
+    refinement: int = setting(
+        60, "Refinement of the network's result: steps per frame; 0 keeps the network's result.", ge=0, le=10_000
+    )
 
     def _build(self, ndim: int) -> nn.Module:
         return DisplacementUNet(ndim)
