@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 import tyro
+import zarr
 from scipy import ndimage
 
 import napari_denoisereg
@@ -19,12 +20,12 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 DOCS = CHECKOUT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), CHECKOUT / "README.md"])
 LARGEST, LARGEST_TOGETHER = 200_000, 3_000_000  # bytes
-RUN = [  # pages whose Python needs no training; the others are compiled
-    "concepts/displacement-convention.md",
-    "concepts/which-frame-failed.md",
-    "how-to/align-sections.md",
-    "how-to/recipes.md",
-]
+WHOLE_FILES = ["add-a-denoiser", "add-a-registrar", "add-a-similarity"]  # run by test_extension_pages.py
+TRAINED = {  # nothing is trained here for longer than a moment
+    '"denoisereg"': '"affine"',
+    '"balanced"': '"fast"',
+    '"seconds": 300': '"iterations": 2, "patch": 16',
+}
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -76,22 +77,38 @@ def test_recipes_of_a_page_load(page: Path) -> None:
         load_recipe(settings if "name" in settings else {"denoise": settings})
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", RUN)
-def test_python_of_a_page_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def reader_with_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """What the pages take for granted: files of these names in the working folder, and a stack that was read before."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DENOISEREG_MODELS", str(tmp_path / "models"))
     random = np.random.default_rng(0)
     texture = ndimage.gaussian_filter(random.normal(size=(64, 64)), 2)
     images = np.stack([1000 + 4000 * ndimage.shift(texture, (t / 2, -t / 2))[8:56, 8:56] for t in range(8)])
     images = (images + random.normal(scale=10, size=images.shape)).astype(np.float32)
-    for file in ("movie.tif", "sections.tif"):
-        tifffile.imwrite(file, images, photometric="minisblack")
-    cells = napari_denoisereg.Stack((images > 1000).astype(np.uint8), axes="zyx")
-    known = {"stack": napari_denoisereg.Stack(images, axes="tyx"), "labels": cells}
-    for block in blocks(DOCS / name, "python"):
-        text = block.replace('"denoisereg"', '"affine"').replace('"balanced"', '"fast"')  # nothing is trained here
-        exec(compile(text, name, "exec"), known)
-    assert "stack" in known
+    cell = np.zeros((48, 48), np.uint8)
+    cell[12:36, 12:36] = 7
+    labels = np.stack([ndimage.shift(cell, (t / 2, -t / 2), order=0) for t in range(8)])
+    for file, content in (("movie.tif", images), ("sections.tif", images), ("labels.tif", labels), ("mask.tif", cell)):
+        tifffile.imwrite(file, content, photometric="minisblack")
+    zarr.save_array("movie.zarr", np.pad(images, ((0, 0), (200, 0), (100, 0))))
+    marks = [
+        (t, i, y + t / 2, x - t / 2) for t in range(8) for i, (y, x) in enumerate([(10, 20), (30, 20), (20, 34), (24, 12)])
+    ]
+    rows = [f"{t},{i},me,interior,{y},{x}" for t, i, y, x in marks]
+    Path("marks.csv").write_text("\n".join(["frame,id,annotator,kind,y,x", *rows]), encoding="utf-8")
+    return {"stack": napari_denoisereg.Stack(images, axes="tyx")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.stem not in WHOLE_FILES and blocks(page, "python")], ids=lambda page: page.stem
+)
+def test_python_of_a_page_runs(page: Path, reader_with_data: dict[str, object]) -> None:
+    for block in blocks(page, "python"):
+        for shown, quick in TRAINED.items():
+            block = block.replace(shown, quick)
+        exec(compile(block, page.name, "exec"), reader_with_data)
 
 
 @pytest.mark.slow
