@@ -166,6 +166,26 @@ def test_ticks_cover_the_range_in_few_equal_steps(low: float, span: float, n: in
     np.testing.assert_allclose(np.diff(found), found[1] - found[0], rtol=1e-3)
 
 
+def test_a_long_line_keeps_its_peaks_its_ends_and_its_gaps() -> None:
+    heights = np.random.default_rng(0).uniform(1, 2, 20_000)
+    heights[[0, 7777, 12345, -1]] = 3, 9, 8, 4
+    heights[5000:6000] = np.nan
+    band = np.stack([heights - 0.5, heights + 0.5])
+    text = chart([Series("x", np.arange(20_000.0), heights, "#000000", "line", band)], title="t", x_label="x", y_label="y")
+    line = re.search(r'<path d="(M[^"]*)" fill="none" stroke="#000000" stroke-width="2"', text)
+    assert line is not None
+    runs = [np.array(re.findall(r"([\d.]+) ([\d.]+)", run), float) for run in line[1].split("M")[1:]]
+    assert len(runs) == 2
+    assert sum(map(len, runs)) <= 2 * 560
+    places = np.vstack(runs)
+    assert (np.diff(places[:, 0]) >= 0).all()
+    widest = np.sort(places[:, 1])[:4]  # px from the top: the highest first
+    np.testing.assert_allclose(np.diff(widest) / (widest[3] - widest[0]), np.array([1, 4, 1]) / 6, atol=0.01)
+    np.testing.assert_allclose(places[[0, -1], 0], [71.0, 613.0], atol=12)
+    assert text.count("<circle") == 1  # that of the legend
+    assert len(text) < 60_000
+
+
 def test_chart_of_nothing_and_of_gaps_is_a_chart() -> None:
     gap = Series("gap", np.arange(4.0), np.array([1.0, np.nan, 2.0, 3.0]), style="thin", band=np.full((2, 4), np.nan))
     for series in ([], [gap]):

@@ -12,7 +12,7 @@ from napari.utils.notifications import notification_manager
 from napari_denoisereg.evaluation.keypoints import Keypoints, registration_error
 from napari_denoisereg.evaluation.report import Report
 from napari_denoisereg.evaluation.report_methods import methods_paragraph
-from napari_denoisereg.widgets.report_pdf import PdfPages, blocks, chart_parts
+from napari_denoisereg.widgets.report_pdf import PART, PdfPages, blocks, chart_parts
 from napari_denoisereg.widgets.slices import GuiSlices
 
 
@@ -42,8 +42,13 @@ def test_parts_of_a_chart_hold_all_its_shapes() -> None:
         assert sum(part.count(shape) for part in parts) == svg.count(shape)
 
 
+def test_a_chart_of_thousands_of_frames_has_no_part_that_takes_long() -> None:
+    svg = next(block for block in blocks(page(5000, 2)) if block.startswith("<svg"))
+    assert max(map(len, chart_parts(svg))) < 2 * PART
+
+
 def test_each_slice_of_a_long_report_is_short(qapp: Any, tmp_path: Path) -> None:
-    slices, took = PdfPages(page(150, 30), "Cells", tmp_path / "report.pdf").slices(), []
+    slices, took = PdfPages(blocks(page(150, 30)), "Cells", tmp_path / "report.pdf").slices(), []
     start = time.thread_time()
     for _ in slices:
         took.append(time.thread_time() - start)
@@ -54,7 +59,7 @@ def test_each_slice_of_a_long_report_is_short(qapp: Any, tmp_path: Path) -> None
 
 
 def test_a_report_that_is_dropped_leaves_nothing(qapp: Any, tmp_path: Path) -> None:
-    slices = PdfPages(page(6, 3), "Cells", tmp_path / "report.pdf").slices()
+    slices = PdfPages(blocks(page(6, 3)), "Cells", tmp_path / "report.pdf").slices()
     next(slices)
     slices.close()
     assert list(tmp_path.iterdir()) == []

@@ -11,16 +11,21 @@ people. 2008. https://jfly.uni-koeln.de/color/
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+_Place = tuple[float, float]  # px from the left, px from the top
 
 VERMILLION, BLUE, GREY = "#D55E00", "#0072B2", "#8a8f98"
 _WIDTH, _HEIGHT = 640.0, 330.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 18.0, 58.0, 50.0  # px around the plotting area
+_MOST_PLACES = 1200
+"""Of a line; of longer ones only what can be told apart is drawn."""
+_MOST_MARKERS = 250  # on a line; more would touch each other
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +41,7 @@ class Series:
     colour
         Of line and points, "#rrggbb".
     style
-        "line" (with points), "dashed" (with squares), "thin" (a faint line), "points" or "squares".
+        "line" (with points, where they are few), "dashed" (with squares), "thin" (a faint line), "points" or "squares".
     band
         Lower and upper bound `(2, N)` shaded behind the line.
     """
@@ -143,20 +148,35 @@ def _axes(frame: Frame, x_ticks: list[float], y_ticks: list[float]) -> str:
 
 
 def _draw(one: Series, frame: Frame) -> str:
-    places = [(frame.x(x), frame.y(y)) if np.isfinite(y) else None for x, y in zip(one.x, one.y, strict=True)]
+    places: list[_Place | None] = [
+        (frame.x(x), frame.y(y)) if np.isfinite(y) else None for x, y in zip(one.x, one.y, strict=True)
+    ]
     parts = [_band(one, frame)]
     if one.style in ("line", "dashed", "thin"):
         dash = ' stroke-dasharray="6 4"' if one.style == "dashed" else ""
         look = 'stroke-width="1" stroke-opacity="0.25"' if one.style == "thin" else 'stroke-width="2"'
         parts.append(f'<path d="{_path(places)}" fill="none" stroke="{one.colour}" {look}{dash}/>')
-    if one.style != "thin":
+    if one.style in ("points", "squares") or (one.style != "thin" and len(places) <= _MOST_MARKERS):
         parts += [_marker(place, one) for place in places if place is not None]
     return "".join(parts)
 
 
-def _path(places: list[tuple[float, float] | None]) -> str:
+def _thinned(places: list[_Place | None]) -> list[_Place | None]:
+    """Of a long line the lowest and the highest place of each px across: it looks the same. Gaps stay."""
+    if len(places) <= _MOST_PLACES:
+        return places
+    kept = list[_Place | None]()
+    for _, group in groupby(places, key=lambda place: None if place is None else int(place[0])):
+        run = list(group)
+        there = [place for place in run if place is not None]
+        ends = {there.index(pick(there, key=lambda place: place[1])) for pick in (min, max)} if there else ()
+        kept += [there[number] for number in sorted(ends)] or run[:1]
+    return kept
+
+
+def _path(places: list[_Place | None]) -> str:
     text, pen_down = "", False
-    for place in places:
+    for place in _thinned(places):
         if place is not None:
             text += f"{'L' if pen_down else 'M'}{place[0]:.1f} {place[1]:.1f}"
         pen_down = place is not None
@@ -176,9 +196,9 @@ def _band(one: Series, frame: Frame) -> str:
     known = np.isfinite(one.band).all(axis=0)
     across = np.asarray(one.x, dtype=float)[known]
     low, high = one.band[:, known]
-    there = [(frame.x(x), frame.y(y)) for x, y in zip(across, high, strict=True)]
-    back = [(frame.x(x), frame.y(y)) for x, y in zip(across[::-1], low[::-1], strict=True)]
-    corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in there + back)
+    there: list[_Place | None] = [(frame.x(x), frame.y(y)) for x, y in zip(across, high, strict=True)]
+    back: list[_Place | None] = [(frame.x(x), frame.y(y)) for x, y in zip(across[::-1], low[::-1], strict=True)]
+    corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in filter(None, _thinned(there) + _thinned(back)))
     return f'<polygon points="{corners}" fill="{one.colour}" fill-opacity="0.16"/>'
 
 

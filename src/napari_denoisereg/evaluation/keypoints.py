@@ -239,14 +239,14 @@ class KeypointError:
         median and 90th percentile of `before` and `after`. Means weigh annotators the same (mean per annotator, then
         the mean of those); medians and percentiles are over all marks of the group.
         """
-        groups = sorted(set(zip(*(getattr(self, column).tolist() for column in by), strict=True))) if by else [()]
-        table = []
-        for group in groups:
-            chosen = np.ones(len(self), dtype=bool)
-            for column, value in zip(by, group, strict=True):
-                chosen &= getattr(self, column) == value
-            table.append(dict(zip(by, group, strict=True)) | self.where(chosen).figures(world=world))
-        return table
+        if not by:
+            return [self.figures(world=world)]
+        rows: dict[tuple[Any, ...], list[int]] = {}
+        for number, group in enumerate(zip(*(getattr(self, column).tolist() for column in by), strict=True)):
+            rows.setdefault(group, []).append(number)
+        return [
+            dict(zip(by, group, strict=True)) | self.where(np.array(rows[group])).figures(world=world) for group in sorted(rows)
+        ]
 
     def figures(self, *, world: bool = False) -> Row:
         """Return the figures of `table` over all rows: n, lost, and mean, median, p90 of before and after."""

@@ -83,9 +83,8 @@ def page(  # noqa: PLR0913  # the parts of the page
 def interpretation(errors: KeypointError) -> list[str]:
     """Return what the figures mean, in sentences a biologist would write."""
     figures = errors.table()[0]
-    frames = errors.table("frame")
     before, after = figures["before_mean"], figures["after_mean"]
-    last = frames[-1]
+    last = errors.where(errors.frame == errors.frame.max()).table("frame")[0]
     sentences = [
         f"Without registration the marked places lie {_length(before)} px on average from where they were in frame "
         f"{errors.fixed_frame} ({_length(last['before_mean'])} px in the last marked frame, {last['frame']})."
@@ -128,9 +127,10 @@ def _headline(errors: KeypointError) -> str:
     for name, words in names:
         side = f" = {_length(world[f'{name}_mean'])} {escape(errors.unit)}" if errors.unit != "px" else ""
         blocks.append(f"<div><b>{_length(figures[f'{name}_mean'])} px</b>{words}{side}</div>")
-    n_people, n_frames = len(errors.table("annotator")), len(errors.table("frame"))
+    n_people, n_frames = len(set(errors.annotator.tolist())), len(set(errors.frame.tolist()))
     people = f", {n_people} annotators" if n_people > 1 else ""
-    blocks.append(f"<div><b>{len(errors.table('kind', 'id'))}</b>keypoints in {n_frames} frames{people}</div>")
+    n_keypoints = len(set(zip(errors.kind.tolist(), errors.id.tolist(), strict=True)))
+    blocks.append(f"<div><b>{n_keypoints}</b>keypoints in {n_frames} frames{people}</div>")
     return f'<div class="key">{"".join(blocks)}</div>'
 
 

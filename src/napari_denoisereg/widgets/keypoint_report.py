@@ -22,7 +22,7 @@ from napari_denoisereg.widgets.keypoint_marks import Marks
 from napari_denoisereg.widgets.keypoint_movie import Movie
 from napari_denoisereg.widgets.keypoint_predict import Ways
 from napari_denoisereg.widgets.layers import METADATA_KEY
-from napari_denoisereg.widgets.report_pdf import PdfPages
+from napari_denoisereg.widgets.report_pdf import PdfPages, blocks
 
 
 def report_steps(
@@ -62,7 +62,7 @@ def report_steps(
     yield Progress(1, 2, "drawing")
     target = Path(path) if Path(path).suffix else Path(path).with_suffix(".html")
     if target.suffix.lower() == ".pdf":
-        return PdfPages(made.html(), made.title, target)
+        return PdfPages(blocks(made.html()), made.title, target)
     return made.write(target)
 
 

@@ -39,19 +39,19 @@ _CELL = re.compile(r"<(th|td)>(.*?)</\1>", re.DOTALL)
 
 @dataclass(frozen=True)
 class PdfPages:
-    """A page of HTML that is to become a PDF.
+    """Pieces of a page of HTML that are to become a PDF.
 
     Parameters
     ----------
-    html : str
-        Of `evaluation.report.Report.html`.
+    blocks : tuple of str
+        Of `blocks`.
     title : str
         Of the document.
     path : Path
         The file; an earlier one is replaced.
     """
 
-    html: str
+    blocks: tuple[str, ...]
     title: str
     path: Path
 
@@ -72,36 +72,36 @@ class PdfPages:
             writer = _writer(part, self.title)
             sheet = _Sheet(writer, part)
             try:
-                found = blocks(self.html)
-                for block, following in zip(found, [*found[1:], ""], strict=True):
+                for block, following in zip(self.blocks, [*self.blocks[1:], ""], strict=True):
                     yield from sheet.put(block, following)
             finally:
                 sheet.painter.end()
+            yield
             if not part.exists() or part.stat().st_size == 0:
                 raise OSError(f"{self.path.name} could not be written; choose another folder.")
 
 
-def blocks(html: str) -> list[str]:
-    """Take a report's page apart.
+def blocks(html: str) -> tuple[str, ...]:
+    """Take a report's page apart; in any thread.
 
     Parameters
     ----------
     html : str
-        The whole page.
+        The whole page, of `evaluation.report.Report.html`.
 
     Returns
     -------
-    list of str
+    tuple of str
         Pieces of HTML in order, small enough to be drawn in a moment. Each line of a table is a table of its own, with columns
         as wide as those of the others.
     """
     body = re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL)
     body = body.replace("<summary>", "<h2>").replace("</summary>", "</h2>")
     body = re.sub(r"<div><b>(.*?)</b>(.*?)</div>", r"<p><big><b>\1</b></big> \2</p>", body, flags=re.DOTALL)
-    found = []
+    found = list[str]()
     for match in _BLOCK.finditer(body):
         found += _lines(match[0]) if match[1] == "table" else [match[0]]
-    return found
+    return tuple(found)
 
 
 def _lines(table: str) -> list[str]:
