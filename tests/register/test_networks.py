@@ -11,6 +11,7 @@ from napari_denoisereg.register.deep_affine import DeepAffine
 from napari_denoisereg.register.dense import working_grid
 from napari_denoisereg.register.fcn import Fcn
 from napari_denoisereg.register.registrar import Registrar
+from napari_denoisereg.register.series import Combined, Task
 from napari_denoisereg.register.stacks import train_and_register
 from napari_denoisereg.register.voxelmorph import VoxelMorph
 from napari_denoisereg.stack import Stack
@@ -64,6 +65,54 @@ def test_fcn_and_its_ablations_are_trained_and_predict_in_one_pass(variant: str,
     model = finish(method.fit([stack]))
     found = finish(method.align(stack.tensor([0, 0]), stack.tensor([1, 2]), GRID, model=model))
     assert all(bool(torch.isfinite(each.displacement(GRID)).all()) for each in found)
+
+
+def noisy_copies(seed: int) -> Tensor:
+    """The same image twice, each with noise of its own."""
+    random = torch.Generator().manual_seed(seed)
+    image = smooth(torch.randn(1, 1, 72, 72, generator=random), 2.0)[0, 0, 4:-4, 4:-4]
+    return image / image.std() + 0.7 * torch.randn(2, 64, 64, generator=random)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_noise_is_not_taken_for_motion(seed: int) -> None:
+    """Where nothing moved, smoothing before comparing halves what is found: measured 0.59 and 0.27 px."""
+    grid, copies = Grid((64, 64)), noisy_copies(seed)
+    moved = {}
+    for blur in (0.0, 1.0):
+        method = VoxelMorph(iterations=1, every=1, finest=1, blur=blur)
+        model = finish(method.fit([Stack(copies.numpy(), "tyx")]))
+        (found,) = finish(method.align(copies[:1], copies[1:], grid, model=model))
+        moved[blur] = float(found.displacement(grid).norm(dim=0).mean())
+    assert moved[1.0] < 0.7 * moved[0.0]
+
+
+def test_nothing_folds_where_hardly_any_smoothness_is_asked() -> None:
+    grid, copies = Grid((64, 64)), noisy_copies(2)
+    method = VoxelMorph(iterations=1, every=1, finest=1, smoothness=0.01)
+    model = finish(method.fit([Stack(copies.numpy(), "tyx")]))
+    (found,) = finish(method.align(copies[:1], copies[1:], grid, model=model))
+    assert float((jacobian_determinant(found.displacement(grid), grid) <= 0).float().mean()) < 1e-3
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_dense_motion_is_not_chained_where_a_start_is_known(is_known: bool, stack: Stack) -> None:
+    """Errors of many dense motions would add up; a start keeps track as well."""
+    seen = list[Tensor]()
+
+    class Watching(VoxelMorph):
+        """Keeps the images it is asked to align to."""
+
+        def align(self, fixed, moving, grid, **options):  # type: ignore[no-untyped-def]
+            seen.append(fixed)
+            return super().align(fixed, moving, grid, **options)
+
+    method = Watching(**TINY, refinement=0)
+    start = PerFrame([Translation([0.0, 0.0]), Translation([0.1, 0.0]), Translation([0.2, 0.0])]) if is_known else None
+    finish(Combined().run(Task(stack, method, finish(method.fit([stack])), start, torch.device("cpu"))))
+    first = stack.tensor([0])[0]
+    are_first = [bool((each == first).all()) for each in torch.cat(seen)]
+    assert are_first == ([True, True] if is_known else [True, False, True, True])
 
 
 def test_the_network_learns_to_predict(bent: tuple[Tensor, Tensor, Displacement], stack: Stack) -> None:

@@ -48,6 +48,10 @@ class Registrar(Method, family="registrar"):
     is_sectionwise: ClassVar[bool] = False
     """Whether its `align_movie` is made for serial sections: every section is compared with its neighbours only."""
 
+    is_dense: ClassVar[bool] = False
+    """Whether it finds a motion of its own for every voxel, noise and all: chained from frame to frame such errors add up, so
+    that a start that is known is gone on from straight to the first frame."""
+
     takes_landmarks: ClassVar[bool] = False
     """Whether places that a person marked can be a part of what it minimises, so that `align_marked` works, and where it is
     group-wise `align_movie_marked`."""

@@ -5,7 +5,8 @@
     to first      0 ──T(1)──► 1     0 ──T(2)──► 2     0 ──T(3)──► 3       every frame on its own
     to previous   0 ──P(1)──► 1 ──P(2)──► 2 ──P(3)──► 3                   T(t) = P(1).then(P(2))...then(P(t)): errors add up
     combined      as to previous, then every T(t) is refined on frame 0 itself; whichever fits frame 0 better is kept
-                  (movies; serial sections are only chained; a registrar that looks at all frames at once does so instead)
+                  (movies; serial sections are only chained; a registrar that looks at all frames at once does so instead;
+                  one that finds a motion for every voxel goes on from what is known already, straight to frame 0)
 
 Straight to the first frame, far frames lose track; composed, small errors grow to a drift. The combination has neither.
 """
@@ -171,7 +172,10 @@ class Combined(Series, kind="combined"):
         if are_sections or task.registrar.is_groupwise:
             return (yield from task.align_movie())
         first = task.stack.tensor([0], task.device)
-        chained = yield from portion(ToPrevious().run(task), 0.0, 0.5, "frame to frame")
+        if task.start is not None and task.registrar.is_dense:
+            chained = task.start
+        else:
+            chained = yield from portion(ToPrevious().run(task), 0.0, 0.5, "frame to frame")
         refine = _refine(task, lambda count: first.expand(count, *first.shape[1:]), chained)
         refined = yield from portion(refine, 0.5, 0.9, "to the first frame")
         if task.landmarks is not None:
