@@ -62,7 +62,7 @@ def denoise(
     Parameters
     ----------
     stack : Stack
-        At least two frames.
+        One frame or more; a single image ``(y, x)`` is given as ``Stack(image[None], axes="tyx")``.
     method : Denoiser, str or mapping
         A Method, its kind (``"noise2void"``) or its settings.
     model : Model, optional

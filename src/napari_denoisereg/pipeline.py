@@ -264,7 +264,7 @@ class Pipeline(Method, family="recipe"):
             user = next((method for method in methods if type(method) is type(model.method)), methods[0])
             model.expect(type(user), stack.grid.ndim)
         one = stack.channel(self.channel)
-        yield from portion(inspect(stack), 0.0, 0.03)
+        yield from portion(inspect(stack, least_frames=2 if self.registrars else 1), 0.0, 0.03)
         # Other registrars look at frames that were denoised and aligned first: they are compared with those.
         first = [model for model in models if not isinstance(model.method, Registrar) or model.method.is_denoiser]
         for difference in [told for model in first for told in differences(model, one)]:

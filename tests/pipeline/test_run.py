@@ -263,7 +263,6 @@ def spoilt(change: Callable[[np.ndarray], None]) -> np.ndarray:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (spoilt(lambda data: None)[:1], "at least 2 frames"),
         (spoilt(lambda data: data.__setitem__((1, 2, 3), np.nan)), "Frame 1 has 1 NaN"),
         (spoilt(lambda data: data.__setitem__((3, 2, 3), np.inf)), "Frame 3 has 1 NaN or infinite"),
         (spoilt(lambda data: data.__setitem__(2, 5.0)), "Frame 2 is constant"),
@@ -276,6 +275,21 @@ def test_bad_input_is_refused_before_any_work(data: np.ndarray, message: str, re
     with pytest.raises(ValueError, match=message):
         finish(recipe.run(Stack(data, "tyx"), device="cpu"))
     assert data.tobytes() == before
+
+
+def test_a_single_frame_cannot_be_registered(never_works: None) -> None:
+    for recipe in (FAST, Pipeline(registrars=({"kind": "affine"},))):
+        with pytest.raises(ValueError, match="at least 2 frames"):
+            finish(recipe.run(Stack(spoilt(lambda data: None)[:1], "tyx"), device="cpu"))
+
+
+@pytest.mark.parametrize("kind", ["fusion", "gaussian"])
+def test_a_single_frame_can_be_denoised(kind: str) -> None:
+    image = 1000 + 500 * np.sin(np.arange(48) / 6)[:, None] * np.sin(np.arange(48) / 5)
+    noisy = image + np.random.default_rng(0).normal(scale=100, size=(1, 48, 48))
+    clean = dr.denoise(Stack(noisy, "tyx"), kind, device="cpu")
+    assert clean.shape == noisy.shape
+    assert np.square(clean.data - image).mean() < 0.5 * np.square(noisy - image).mean()
 
 
 def test_a_missing_channel_or_device_is_refused_before_any_work(stack: Stack, never_works: None) -> None:
