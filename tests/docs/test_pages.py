@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 import tyro
+import yaml
 import zarr
 from scipy import ndimage
 
@@ -62,6 +63,23 @@ def test_every_page_is_in_the_navigation() -> None:
     navigation = (CHECKOUT / "mkdocs.yml").read_text(encoding="utf-8")
     missing = [page for page in DOCS.rglob("*.md") if f"- {page.relative_to(DOCS).as_posix()}" not in navigation]
     assert not missing
+
+
+def test_menus_that_pages_name_are_those_of_the_plugin() -> None:
+    manifest = yaml.safe_load((Path(napari_denoisereg.__file__).parent / "napari.yaml").read_text(encoding="utf-8"))
+    contributed = manifest["contributions"]
+    shown = {widget["command"]: widget["display_name"] for widget in contributed["widgets"]}  # napari shows these, not titles
+    title = {command["id"]: shown.get(command["id"], command["title"]) for command in contributed["commands"]}
+    there = {f"Plugins > napari-denoisereg > {name}" for name in shown.values()}
+    samples = contributed["sample_data"]
+    there |= {f"File > Open Sample > napari-denoisereg > {sample['display_name']}" for sample in samples}
+    for menu, entries in contributed["menus"].items():
+        folder = menu.removeprefix("napari/").title().replace("/", " > ")
+        there |= {folder, *(f"{folder} > {title[entry['command']]}" for entry in entries)}
+    path = r"\*\*((?:Layers|Plugins|File > Open Sample) > [^*]+)\*\*"
+    named = [(page.name, found) for page in PAGES for found in re.findall(path, page.read_text(encoding="utf-8"))]
+    assert len(named) > 10
+    assert not [each for each in named if each[1] not in there and "Install/Uninstall" not in each[1]]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
