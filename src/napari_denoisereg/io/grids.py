@@ -1,6 +1,7 @@
 """A Grid as JSON, kept beside transforms."""
 
-from collections.abc import Mapping
+import json
+from pathlib import Path
 from typing import Any
 
 from napari_denoisereg.geometry import Grid
@@ -27,17 +28,54 @@ def as_dict(grid: Grid) -> dict[str, Any]:
     }
 
 
-def from_dict(values: Mapping[str, Any]) -> Grid:
+def from_dict(values: Any, source: Path) -> Grid:
     """Inverse of `as_dict`.
 
     Parameters
     ----------
     values : mapping
         What `as_dict` returned.
+    source : Path
+        Where it was found, named in errors.
 
     Returns
     -------
     Grid
         An equal grid.
+
+    Raises
+    ------
+    ValueError
+        When it is not as `as_dict` writes it.
     """
-    return Grid(*(tuple(values[name]) for name in ("shape", "spacing", "origin", "units")))
+    try:
+        return Grid(*(tuple(values[name]) for name in ("shape", "spacing", "origin", "units")))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"The grid in {source} is damaged ({type(error).__name__}: {error}); copy it again.") from error
+
+
+def from_text(text: str, source: Path) -> Grid:
+    """`from_dict` of JSON text.
+
+    Parameters
+    ----------
+    text : str
+        A line of JSON.
+    source : Path
+        Where it was found, named in errors.
+
+    Returns
+    -------
+    Grid
+        An equal grid.
+
+    Raises
+    ------
+    ValueError
+        When it is damaged.
+    """
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"The grid in {source} is damaged ({error}); copy it again.") from error
+    return from_dict(values, source)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from napari_denoisereg.geometry import Affine, Grid, PerFrame, Transform
-from napari_denoisereg.io.grids import as_dict, from_dict
+from napari_denoisereg.io.grids import as_dict, from_text
 
 GRID_MARK = "# grid: "
 
@@ -77,7 +77,10 @@ def read(path: Path) -> tuple[list[Transform], Grid | None]:
     ValueError
         Names the row that cannot be read.
     """
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text file; expected a table of matrices as CSV.") from error
     stated = next((line for line in lines if line.startswith(GRID_MARK)), None)
     rows = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
     if len(rows) < 2 or not rows[0][1].replace(" ", "").lower().startswith("frame,m00,"):
@@ -85,7 +88,8 @@ def read(path: Path) -> tuple[list[Transform], Grid | None]:
     frames = dict(_row(path, number, line) for number, line in rows[1:])
     if sorted(frames) != list(range(len(rows) - 1)):
         raise ValueError(f"{path} must have one row for each frame 0 to {len(rows) - 2}, got frames {sorted(frames)}.")
-    return [frames[frame] for frame in sorted(frames)], from_dict(json.loads(stated[len(GRID_MARK) :])) if stated else None
+    grid = from_text(stated[len(GRID_MARK) :], path) if stated else None
+    return [frames[frame] for frame in sorted(frames)], grid
 
 
 def as_affine(transform: Transform) -> Affine:

@@ -7,6 +7,8 @@ and when reading. One file is one frame; a folder has one file per frame and ``t
 """
 
 import json
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 
 from napari_denoisereg.geometry import Affine, Displacement, Grid, PerFrame, Transform
 from napari_denoisereg.geometry.conventions import from_itk_field, from_itk_matrix, to_itk_field, to_itk_matrix
-from napari_denoisereg.io.grids import as_dict, from_dict
+from napari_denoisereg.io.grids import as_dict, from_dict, from_text
 from napari_denoisereg.io.transforms_csv import as_affine
 from napari_denoisereg.io.units import PIXEL
 
@@ -155,7 +157,7 @@ def read_file(path: Path) -> tuple[list[Transform], Grid | None]:
     try:
         if path.name.lower().endswith(AFFINE_SUFFIXES):
             return _read_affine(sitk.ReadTransform(str(path)), path)
-        return _read_field(sitk.ReadImage(str(path)), path)
+        return _read_field(_image(path), path)
     except RuntimeError as error:
         raise ValueError(f"{path} cannot be read by ITK; it is no ITK transform or was cut off ({error}).") from error
 
@@ -181,7 +183,7 @@ def read_folder(folder: Path) -> tuple[list[Transform], Grid | None]:
         When there are no such files, or one of the index is missing.
     """
     index = folder / INDEX
-    stated = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
+    stated = _index(index) if index.is_file() else {}
     found = sorted(entry.name for entry in folder.iterdir() if entry.name.lower().endswith(SUFFIXES))
     names = stated.get("files", found)
     missing = [name for name in names if not (folder / name).is_file()]
@@ -189,8 +191,28 @@ def read_folder(folder: Path) -> tuple[list[Transform], Grid | None]:
         lacks = f"lacks {', '.join(missing[:3])}" if missing else f"has no file ending in {', '.join(SUFFIXES)}"
         raise ValueError(f"The folder {folder} {lacks}; copy all files of the registration into it.")
     read = [read_file(folder / name) for name in names]
-    grid = from_dict(stated["grid"]) if "grid" in stated else read[0][1]
+    grid = from_dict(stated["grid"], index) if "grid" in stated else read[0][1]
     return [transform for transforms, _ in read for transform in transforms], grid
+
+
+def _index(path: Path) -> dict[str, Any]:
+    try:
+        stated = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); copy the folder again, or delete this file.") from error
+    if not isinstance(stated, dict) or not all(isinstance(name, str) for name in stated.get("files", [])):
+        raise ValueError(f"{path} is no list of transforms; copy the folder again, or delete this file.")
+    return stated
+
+
+def _image(path: Path) -> Any:
+    """Read an image; ITK itself would read ``field.nii`` where ``field.nii.gz`` lies beside it and is asked for."""
+    sitk = _simpleitk()
+    if not (path.name.lower().endswith(".nii.gz") and path.with_suffix("").exists()):
+        return sitk.ReadImage(str(path))
+    with tempfile.TemporaryDirectory() as folder:
+        alone = shutil.copy(path, folder)
+        return sitk.ReadImage(str(alone))
 
 
 def _read_affine(transform: Any, path: Path) -> tuple[list[Transform], Grid | None]:
@@ -206,7 +228,7 @@ def _read_affine(transform: Any, path: Path) -> tuple[list[Transform], Grid | No
         matrix[:-1, :-1] = np.reshape(transform.GetMatrix(), (ndim, ndim))  # exact, without the subtraction
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     stated = next((line for line in lines if line.startswith(GRID_MARK)), None)
-    grid = from_dict(json.loads(stated[len(GRID_MARK) :])) if stated else None
+    grid = from_text(stated[len(GRID_MARK) :], path) if stated else None
     affine: Affine = from_itk_matrix(matrix)
     return [affine], grid
 

@@ -102,7 +102,7 @@ def read(folder: Path) -> tuple[list[Transform], Grid | None]:
         transforms = [_decoded(entry, group) for entry in entries]
     except (KeyError, TypeError, IndexError, RuntimeError, ValueError) as error:
         raise ValueError(f"{folder} is not complete or damaged ({type(error).__name__}: {error}); copy it again.") from error
-    return transforms, from_dict(ours["grid"]) if "grid" in ours else None
+    return transforms, from_dict(ours["grid"], folder) if "grid" in ours else None
 
 
 def n_bytes(transforms: PerFrame) -> int:
