@@ -13,7 +13,7 @@ from napari_denoisereg.denoise.fusion import Fusion
 from napari_denoisereg.denoise.neighbours import Neighbours
 from napari_denoisereg.evaluation.image_quality import psnr
 from napari_denoisereg.evaluation.synthetic import SyntheticMovie, nuclei_movie
-from napari_denoisereg.geometry import Affine, Displacement, Identity, PerFrame, Translation, smooth
+from napari_denoisereg.geometry import Affine, Displacement, Grid, Identity, PerFrame, Translation, sample, smooth
 from napari_denoisereg.noise import NoiseModel
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import finish
@@ -42,10 +42,22 @@ def test_patches_put_together_are_the_frame(shape: tuple[int, ...], side: int, s
     patches, frames = CosinePatches(shape, side, step), torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
     waves = patches.split(frames)
     torch.testing.assert_close(patches.join(waves), frames, atol=1e-5, rtol=1e-5)
-    assert sorted(torch.cat(patches.band).tolist()) == list(range(len(waves)))
-    torch.testing.assert_close(
-        (waves**2).sum(0), (patches.cut(frames) ** 2).flatten(1 + len(shape)).sum(-1), rtol=1e-4, atol=1e-3
-    )
+    rows = [patches.split(frames, slice(row, row + 1)) for row in range(waves.shape[1])]
+    torch.testing.assert_close(torch.cat(rows, 1), waves)
+    torch.testing.assert_close(patches.means(frames), waves[..., 0], atol=1e-5, rtol=1e-5)
+    each = patches.spread(torch.ones_like(patches.power(waves)))
+    assert each.shape == waves.shape
+    assert bool((each == 1).all())  # every wave is in one band
+
+
+@pytest.mark.parametrize("part", [(slice(0, 64), slice(0, 60)), (slice(13, 64), slice(2, 41)), (slice(59, 62), slice(0, 1))])
+def test_motion_between_the_points_of_the_coarse_grid_is_read_linearly(part: tuple[slice, ...]) -> None:
+    grid = Grid((64, 60))
+    coarse = grid.coarser(neighbours.COARSE)
+    field = torch.randn(2, *coarse.shape, generator=torch.Generator().manual_seed(0))
+    expected = sample(field[None], coarse.to_index(grid.points())[None])[0]
+    found = neighbours.between(field, part)
+    torch.testing.assert_close(found, expected[(slice(None), *part)], atol=1e-5, rtol=1e-5)
 
 
 def test_neighbours_are_seen_where_the_frame_is(movie: SyntheticMovie, motion: PerFrame) -> None:

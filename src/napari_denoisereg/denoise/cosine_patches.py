@@ -10,9 +10,10 @@ Yu and Sapiro 2011, doi:10.5201/ipol.2011.ys-dct (denoising by cosine patches).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 EDGES = (0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.75, 4.75, 5.75, 6.75)
@@ -44,7 +45,7 @@ class CosinePatches:
             self._places.append((torch.tensor(starts)[:, None] + torch.arange(own)).to(device))
             self._waves.append(cosines(own).to(device))
             self._window.append(torch.hann_window(own + 2, periodic=False)[1:-1].to(device))
-        self.band = self._bands(device)
+        self._members = F.one_hot(self._bands(device)).float()  # (waves, bands)
         self._cover = self._added(torch.ones(1, *self.counts, *self.sides, device=device))
 
     @property
@@ -52,13 +53,30 @@ class CosinePatches:
         """Number of patches along each axis."""
         return tuple(len(places) for places in self._places)
 
-    @property
-    def overlap(self) -> float:
-        """How many patches a voxel is in, on average."""
-        return math.prod(n * side / length for n, side, length in zip(self.counts, self.sides, self.shape, strict=True))
-
-    def split(self, frames: Tensor) -> Tensor:
+    def split(self, frames: Tensor, rows: slice = slice(None)) -> Tensor:
         """Cosine waves of every patch.
+
+        Parameters
+        ----------
+        frames : Tensor
+            ``(K, *shape)``.
+        rows : slice
+            Which patches along the first axis; few at a time stay in the processor's cache.
+
+        Returns
+        -------
+        Tensor
+            ``(K, *counts, waves)``: wave 0 is the mean times the root of the patch's size.
+        """
+        for axis, (places, waves) in enumerate(zip(self._places, self._waves, strict=True)):
+            # Axes before this one are counts already, their waves stand at the end.
+            each, place = places[rows] if axis == 0 else places, 1 + axis
+            patches = frames.index_select(place, each.flatten()).unflatten(place, each.shape)
+            frames = patches.movedim(place + 1, -1) @ waves.T
+        return frames.flatten(1 + len(self.shape))
+
+    def means(self, frames: Tensor) -> Tensor:
+        """Wave 0 of every patch.
 
         Parameters
         ----------
@@ -68,14 +86,54 @@ class CosinePatches:
         Returns
         -------
         Tensor
-            ``(waves, K, *counts)``: wave 0 is the mean times the root of the patch's size.
+            ``(K, *counts)``.
         """
-        patches = self.cut(frames)
-        ndim = len(self.shape)
-        for axis, waves in enumerate(self._waves):
-            place = 1 + ndim + axis
-            patches = (patches.movedim(place, -1) @ waves.T).movedim(-1, place)
-        return patches.flatten(1 + ndim).movedim(-1, 0)
+        return self._over(frames, lambda patches, axis: patches.mean(axis)) * math.sqrt(math.prod(self.sides))
+
+    def lowest(self, frames: Tensor) -> Tensor:
+        """Smallest value of every patch.
+
+        Parameters
+        ----------
+        frames : Tensor
+            ``(K, *shape)``.
+
+        Returns
+        -------
+        Tensor
+            ``(K, *counts)``.
+        """
+        return self._over(frames, lambda patches, axis: patches.amin(axis))
+
+    def power(self, waves: Tensor) -> Tensor:
+        """Mean square of the waves of each band.
+
+        Parameters
+        ----------
+        waves : Tensor
+            ``(..., waves)``.
+
+        Returns
+        -------
+        Tensor
+            ``(..., bands)``.
+        """
+        return waves.square() @ (self._members / self._members.sum(0))
+
+    def spread(self, values: Tensor) -> Tensor:
+        """The value of its band for every wave.
+
+        Parameters
+        ----------
+        values : Tensor
+            ``(..., bands)``.
+
+        Returns
+        -------
+        Tensor
+            ``(..., waves)``.
+        """
+        return values @ self._members.T  # by far faster than looking them up
 
     def join(self, waves: Tensor) -> Tensor:
         """Frames from cosine waves; overlapping patches are averaged, their middle counts most.
@@ -83,7 +141,7 @@ class CosinePatches:
         Parameters
         ----------
         waves : Tensor
-            ``(waves, K, *counts)``.
+            ``(K, *counts, waves)``.
 
         Returns
         -------
@@ -91,31 +149,15 @@ class CosinePatches:
             ``(K, *shape)``.
         """
         ndim = len(self.shape)
-        patches = waves.movedim(0, -1).unflatten(-1, self.sides)
+        patches = waves.unflatten(-1, self.sides)
         for axis, cosines in enumerate(self._waves):
             place = 1 + ndim + axis
             patches = (patches.movedim(place, -1) @ cosines).movedim(-1, place)
         return self._added(patches) / self._cover
 
-    def cut(self, frames: Tensor) -> Tensor:
-        """Patches as they are.
-
-        Parameters
-        ----------
-        frames : Tensor
-            ``(K, *shape)``.
-
-        Returns
-        -------
-        Tensor
-            ``(K, *counts, *sides)``.
-        """
-        for axis, (length, side) in enumerate(zip(self.shape, self.sides, strict=True)):
-            # Axes before this one are counts already, their sides stand at the end.
-            place = 1 + axis
-            regular = frames.narrow(place, 0, length - 1).unfold(place, side, self._step) if length > side else None
-            last = frames.narrow(place, length - side, side).movedim(place, -1).unsqueeze(place)
-            frames = last if regular is None else torch.cat([regular, last], dim=place)
+    def _over(self, frames: Tensor, reduced: Callable[[Tensor, int], Tensor]) -> Tensor:
+        for axis, places in enumerate(self._places):
+            frames = reduced(frames.index_select(1 + axis, places.flatten()).unflatten(1 + axis, places.shape), 2 + axis)
         return frames
 
     def _added(self, patches: Tensor) -> Tensor:
@@ -131,11 +173,11 @@ class CosinePatches:
             patches = whole.movedim(-1, 1 + axis)
         return patches
 
-    def _bands(self, device: torch.device | str) -> list[Tensor]:
+    def _bands(self, device: torch.device | str) -> Tensor:
+        """Which band every wave is in, ``(waves,)``."""
         waves = torch.meshgrid(*(8 / side * torch.arange(side) for side in self.sides), indexing="ij")
         fineness = torch.stack(waves).norm(dim=0).flatten()
-        numbers = torch.bucketize(fineness, torch.tensor(EDGES))
-        return [torch.nonzero(numbers == number)[:, 0].to(device) for number in numbers.unique()]
+        return torch.bucketize(fineness, torch.tensor(EDGES)).unique(return_inverse=True)[1].to(device)
 
 
 def cosines(side: int) -> Tensor:
