@@ -127,8 +127,14 @@ def _here(grid: Grid) -> Grid:
 
 def _residual(both: Tensor, guess: Tensor, wanted: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     """How far the map of the guess is from where it should be ``(D, N)``, and the slope of the map there ``(D, D, N)``."""
-    read = sample(both, grid.to_index(guess).unsqueeze(0), outside="edge")[0]
-    return guess + read[: grid.ndim] - wanted, read[grid.ndim :].reshape(grid.ndim, grid.ndim, -1)
+    index = grid.to_index(guess)
+    read = sample(both, index.unsqueeze(0), outside="edge")[0]
+    slopes = read[grid.ndim :].reshape(grid.ndim, grid.ndim, -1)
+    # Beyond its last voxel the field goes on as it is there: along that axis the map has the slope of the identity.
+    last = torch.tensor(grid.shape, device=index.device)[:, None] - 1
+    beyond = (index < 0) | (index > last)
+    still = torch.eye(grid.ndim, device=slopes.device, dtype=slopes.dtype)[..., None]
+    return guess + read[: grid.ndim] - wanted, torch.where(beyond, still, slopes)
 
 
 def _newton_step(both: Tensor, guess: Tensor, wanted: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
