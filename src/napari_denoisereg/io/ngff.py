@@ -57,8 +57,25 @@ def multiscales(attributes: Mapping[str, Any]) -> Mapping[str, Any] | None:
     mapping or None
         The first ``multiscales`` entry; None when the group is no image.
     """
-    entries = attributes.get("ome", attributes).get("multiscales")
-    return entries[0] if entries else None
+    entries = described(attributes).get("multiscales")
+    return entries[0] if isinstance(entries, Sequence) and entries and isinstance(entries[0], Mapping) else None
+
+
+def described(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What OME-NGFF says about a group: under ``"ome"`` since version 0.5, beside other attributes before.
+
+    Parameters
+    ----------
+    attributes : mapping
+        Of the group.
+
+    Returns
+    -------
+    mapping
+        Empty where ``"ome"`` is something else.
+    """
+    entries = attributes.get("ome", attributes)
+    return entries if isinstance(entries, Mapping) else {}
 
 
 def placement(image: Mapping[str, Any], ndim: int) -> Placement:
@@ -90,8 +107,10 @@ def placement(image: Mapping[str, Any], ndim: int) -> Placement:
         *image.get("coordinateTransformations", ()),
     ):
         scale = np.asarray(transformation.get("scale", np.ones(ndim)), float)
-        spacing, origin = spacing * scale, origin * scale
-        origin = origin + np.asarray(transformation.get("translation", np.zeros(ndim)), float)
+        translation = np.asarray(transformation.get("translation", np.zeros(ndim)), float)
+        if not (np.isfinite(scale).all() and (scale > 0).all() and np.isfinite(translation).all()):
+            raise ValueError(f"expected positive scales and finite translations, got {transformation}")
+        spacing, origin = spacing * scale, origin * scale + translation
     if len(axes) != ndim:
         raise ValueError(f"{len(axes)} axes are named for an array of {ndim} dimensions")
     return Placement(

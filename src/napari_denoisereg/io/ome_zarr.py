@@ -5,7 +5,7 @@ group's attribute ``"napari-denoisereg"`` keeps the history of the stack (the re
 beside its place and moved there at the end, so a run that is cancelled or killed leaves the old or the complete new one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from napari_denoisereg.atomic import check_writable, find, replacing
 from napari_denoisereg.io import ngff
+from napari_denoisereg.io.blosc_chunks import WholeChunks, ends_with_blosc
 from napari_denoisereg.io.pieces import Array, Pieces, lazy, n_bytes
 from napari_denoisereg.stack import AXES, Stack
 from napari_denoisereg.steps import Pace, Progress, Steps
@@ -56,7 +57,7 @@ def read(path: str | Path, *, axes: str | None = None, name: str | None = None) 
         return _bare_array(node, source, axes, name)
     attributes = dict(node.attrs)
     image = ngff.multiscales(attributes)
-    if image is None and "bioformats2raw.layout" in attributes.get("ome", attributes) and "0" in node:
+    if image is None and "bioformats2raw.layout" in ngff.described(attributes) and "0" in node:
         return read(source / "0", axes=axes, name=name)
     if image is None:
         raise ValueError(_no_image(node, attributes, source))
@@ -81,7 +82,7 @@ def read(path: str | Path, *, axes: str | None = None, name: str | None = None) 
         origin=tuple(place.origin[keep[axis]] for axis in ordered),
         units=tuple(place.units[keep[axis]] for axis in ordered),
         name=name or place.name or source.name.split(".")[0] or source.name,
-        history=tuple(attributes.get(OURS, {}).get("history", ())),
+        history=_history(attributes.get(OURS)),
     )
 
 
@@ -201,9 +202,9 @@ def _create(group: zarr.Group, stack: Stack, axes: str, level: int, compressed: 
     old = group.metadata.zarr_format == 2
     compressors: Any = None
     if compressed:
-        # With checksums: Blosc alone may decode a chunk that was cut off, and read beyond its end.
-        zstd = {"id": "zstd", "level": 3, "checksum": True}
-        compressors = zstd if old else (BloscCodec(cname="zstd", clevel=3), Crc32cCodec())
+        # Blosc alone is what every reader of version 0.4 knows; version 0.5 has checksums, too.
+        blosc = {"id": "blosc", "cname": "zstd", "clevel": 3, "shuffle": 1}
+        compressors = blosc if old else (BloscCodec(cname="zstd", clevel=3), Crc32cCodec())
     return group.create_array(
         str(level),
         shape=shape,
@@ -246,7 +247,7 @@ def _open(source: Path) -> Any:
         raise ValueError(f"Expected a zarr folder, got the file {source}; pass the folder, or unzip it first.")
     try:
         return zarr.open(source, mode="r")
-    except (FileNotFoundError, KeyError, TypeError, ValueError, zarr.errors.BaseZarrError) as error:
+    except (FileNotFoundError, AttributeError, KeyError, TypeError, ValueError, zarr.errors.BaseZarrError) as error:
         raise ValueError(
             f"{source} is no zarr, or its metadata is lost ({type(error).__name__}: {error}); expected a folder with "
             "zarr.json or .zgroup. Copy or export it again."
@@ -259,7 +260,14 @@ def _lazy(array: Any, source: Path) -> Any:
     for axis, (size, chunk) in enumerate(zip(array.shape, array.chunks, strict=True)):
         several = max(1, LARGEST_CHUNK // chunk) if axis >= array.ndim - 2 else 1
         chunks.append(min(size, chunk * several))
-    return lazy(Pieces(array.__getitem__, array.shape, array.dtype, source), chunks)
+    read_part = WholeChunks(array, source / array.path) if ends_with_blosc(array) else array.__getitem__
+    return lazy(Pieces(read_part, array.shape, array.dtype, source), chunks)
+
+
+def _history(ours: Any) -> tuple[Mapping[str, Any], ...]:
+    """What was done to the stack; empty where somebody else uses our key."""
+    history = ours.get("history", ()) if isinstance(ours, Mapping) else ()
+    return tuple(history) if isinstance(history, list) and all(isinstance(step, Mapping) for step in history) else ()
 
 
 def _bare_array(array: Any, source: Path, axes: str | None, name: str | None) -> Stack:
@@ -295,6 +303,6 @@ def _no_image(node: zarr.Group, attributes: dict[str, Any], source: Path) -> str
     inside = sorted(name for name, group in node.groups() if ngff.multiscales(dict(group.attrs)) is not None)
     if inside:
         return f"{source} holds several images ({', '.join(inside)}); read one of them, e.g. {source / inside[0]}."
-    if "plate" in attributes.get("ome", attributes):
+    if "plate" in ngff.described(attributes):
         return f"{source} is a plate of many images; read one field of it, e.g. {source / 'A' / '1' / '0'}."
     return f"{source} is a zarr group without an OME-Zarr image; expected 'multiscales' in its attributes."
