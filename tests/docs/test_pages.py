@@ -19,7 +19,7 @@ from napari_denoisereg.pipeline import load_recipe
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DOCS = CHECKOUT / "docs"
-PAGES = sorted([*DOCS.rglob("*.md"), CHECKOUT / "README.md"])
+PAGES = sorted([*DOCS.rglob("*.md"), *(CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "sample_data/README.md"))])
 LARGEST, LARGEST_TOGETHER = 200_000, 3_000_000  # bytes
 WHOLE_FILES = ["add-a-denoiser", "add-a-registrar", "add-a-similarity"]  # run by test_extension_pages.py
 TRAINED = {  # nothing is trained here for longer than a moment
@@ -43,6 +43,13 @@ def test_pictures_of_a_page_are_there_and_small(page: Path) -> None:
     for picture in pictures(page):
         assert picture.is_file(), f"{page.name} shows {picture.name}, which is not there; make screenshots or make gallery."
         assert picture.stat().st_size <= LARGEST, picture.name
+
+
+def test_links_of_pages_outside_the_manual_lead_to_files() -> None:  # those inside are checked when it is built
+    for page in (page for page in PAGES if DOCS not in page.parents):
+        links = re.findall(r"\]\(([^)\s#]+)[^)]*\)", page.read_text(encoding="utf-8"))
+        missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+        assert not missing, page
 
 
 def test_all_pictures_are_shown_and_small_together() -> None:
