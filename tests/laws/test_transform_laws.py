@@ -21,6 +21,8 @@ from napari_denoisereg.geometry import (
     compose,
     invert,
     jacobian_determinant,
+    sample,
+    smooth,
     warp,
 )
 
@@ -182,17 +184,20 @@ def test_inverse_of_a_fold_is_unknown_there_and_known_elsewhere() -> None:
     assert float(residual.abs().max()) < 0.01
 
 
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("shape", [(40, 36), (14, 16, 12)])
-def test_inverse_is_known_up_to_the_border_though_it_leads_beyond(shape: tuple[int, ...], seed: int) -> None:
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("shape", "strength"), [((40, 36), 0.8), ((16, 20, 18), 0.6)])
+def test_inverse_is_known_up_to_the_border_though_it_leads_beyond(shape: tuple[int, ...], strength: float, seed: int) -> None:
     """A specimen that shrinks and bends: near the border the way back leads out of the grid."""
     grid = Grid(shape, (2.0,) * len(shape))
+    rough = smooth(torch.randn(1, grid.ndim, *shape, generator=torch.Generator().manual_seed(seed)), 3.0)[0]
     points = grid.points() - torch.tensor(grid.centre, dtype=torch.float32).reshape(-1, *(1,) * grid.ndim)
-    field = -0.15 * points + bend(grid, seed, voxels=1.5).field
+    field = strength * rough / rough.std() - 0.15 * points
     assert float(jacobian_determinant(field, grid).min()) > 0.1
     back = invert(field, grid)
     assert not bool(torch.isnan(back).any())
-    assert float(compose(back, field, grid).abs().max()) < 0.02
+    # There and back, the field read beyond the grid as it is at its border.
+    there = sample(field[None], grid.to_index(grid.points() + back)[None], outside="edge")[0]
+    assert float((back + there).abs().max()) < 0.01
 
 
 def test_unknown_displacement_stays_unknown_when_inverted() -> None:
