@@ -18,7 +18,7 @@ import tyro
 from pydantic import ValidationError
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from napari_denoisereg.method import Method
+from napari_denoisereg.method import Method, in_words
 
 WORDS = ConstructorRegistry()
 """For ``tyro.cli``: how a setting that holds a Method is written."""
@@ -71,8 +71,7 @@ def method_from_word(family: type[Method], word: str) -> Method:
     try:
         return family.coerce(given)
     except ValidationError as error:
-        problems = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}".removeprefix(": ") for each in error.errors())
-        raise ValueError("; ".join(problems)) from None
+        raise ValueError(in_words(error)) from None
 
 
 def word_of_method(method: Method) -> str:

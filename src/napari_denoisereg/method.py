@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    ValidationError,
     ValidatorFunctionWrapHandler,
     model_serializer,
     model_validator,
@@ -228,3 +229,20 @@ def describe(method: type[Method]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def in_words(error: ValidationError) -> str:
+    """What is wrong with settings, in one line.
+
+    Parameters
+    ----------
+    error : ValidationError
+        What pydantic raised for a Method.
+
+    Returns
+    -------
+    str
+        ``"patch: Input should be a valid integer; ..."``, without types, addresses and version.
+    """
+    told = (f"{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}" for each in error.errors())
+    return "; ".join(each.removeprefix(": ") for each in told)

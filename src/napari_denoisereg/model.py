@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_denoisereg.atomic import replacing
-from napari_denoisereg.method import Method
+from napari_denoisereg.method import Method, in_words
 
 FORMAT = "napari-denoisereg model 1"
 UNFINISHED = "unfinished/"  # before the names of tensors that only a training needs
@@ -94,6 +95,28 @@ class Model:
         if self.ndim != ndim:
             raise ValueError(f"This model was trained on {self.ndim}D frames, the data has {ndim}D frames; train a new one.")
 
+    def fill(self, network: nn.Module) -> None:
+        """Give a network the trained weights.
+
+        Parameters
+        ----------
+        network : nn.Module
+            Made as it was for the training.
+
+        Raises
+        ------
+        ValueError
+            When the weights are those of another network.
+        """
+        try:
+            network.load_state_dict(dict(self.weights))
+        except RuntimeError as error:
+            first = " ".join(line.strip() for line in str(error).splitlines()[1:3])
+            raise ValueError(
+                f"The weights of this model of {self.method.kind!r} do not fit its network ({first[:200]}); it is "
+                "damaged, or of another version of this program. Copy it again, or train a new model."
+            ) from error
+
     def save(self, path: str | Path) -> None:
         """Write the model; a killed run leaves the old file or the complete new one.
 
@@ -159,17 +182,31 @@ def load(path: str | Path, families: tuple[type[Method], ...], *, with_weights: 
     family = next((family for family in families if family.family == header["family"]), None)
     if family is None:
         raise ValueError(f"{source} holds a {header['family']}, expected a {' or '.join(f.family for f in families)}.")
+    method, ndim, told = _told(header, family, source)
     thumbnail = weights.pop(THUMBNAIL, None)
     kept = {name.removeprefix(UNFINISHED): value for name, value in weights.items() if name.startswith(UNFINISHED)}
-    return Model(
-        method=family.coerce(json.loads(header["method"])),
-        weights={name: value for name, value in weights.items() if not name.startswith(UNFINISHED)},
-        ndim=int(header["ndim"]),
-        statistics=json.loads(header["statistics"]),
-        provenance=json.loads(header["provenance"]),
-        unfinished=Unfinished(kept, json.loads(header["unfinished"])) if "unfinished" in header else None,
-        thumbnail=thumbnail,
-    )
+    weights = {name: value for name, value in weights.items() if not name.startswith(UNFINISHED)}
+    if any(value.is_floating_point() and not bool(value.isfinite().all()) for value in weights.values()):
+        raise ValueError(f"{source} holds weights that are no numbers: its training failed. Train it again, or choose another.")
+    unfinished = Unfinished(kept, told["unfinished"]) if "unfinished" in told else None
+    return Model(method, weights, ndim, told["statistics"], told["provenance"], unfinished, thumbnail)
+
+
+def _told(header: Mapping[str, str], family: type[Method], source: Path) -> tuple[Method, int, dict[str, dict[str, Any]]]:
+    """Method, number of axes and the JSON objects of a header."""
+    try:
+        method = family.coerce(json.loads(header["method"]))
+        told = {name: json.loads(header[name]) for name in ("statistics", "provenance", "unfinished") if name in header}
+        ndim = int(header["ndim"])
+        strange = [name for name, entries in told.items() if not isinstance(entries, dict)]
+        if strange or not method.kind or ndim not in (2, 3):
+            raise ValueError(f"{strange[0] if strange else 'ndim' if method.kind else 'method'} is not as expected")
+    except (TypeError, ValueError) as error:
+        why = in_words(error) if isinstance(error, ValidationError) else error
+        raise ValueError(
+            f"{source} is damaged, or of another version of this program ({why}); copy it again, or train a new model."
+        ) from error
+    return method, ndim, told
 
 
 def origin(names: Sequence[str], **more: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Model files: data, never code; complete or not there; refused before they do harm."""
 
+import dataclasses
 import json
 import os
 import pickle
@@ -132,6 +133,49 @@ def test_a_model_of_an_unknown_method_is_refused(model: Model, tmp_path: Path) -
     model.save(tmp_path / "n2v.model")
     with pytest.raises(ValueError, match="holds a denoiser, expected a registrar"):
         load(tmp_path / "n2v.model", (Registrar,))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": "{"},
+        {"method": "[]"},
+        {"method": "3"},
+        {"method": '{"kind": "noise2void", "patch": "x"}'},
+        {"method": '{"kind": "noise2void", "unheard_of": 1}'},
+        {"ndim": "two"},
+        {"ndim": "9"},
+        {"statistics": "3"},
+        {"statistics": "["},
+        {"provenance": "3"},
+        {"unfinished": "3"},
+    ],
+)
+def test_a_header_with_other_content_is_refused_with_the_files_name(change: dict, model: Model, tmp_path: Path) -> None:
+    model.save(tmp_path / "n2v.model")
+    with safetensors.safe_open(tmp_path / "n2v.model", framework="pt") as file:
+        header = file.metadata() | change
+    safetensors.torch.save_file({"a": torch.zeros(2)}, tmp_path / "n2v.model", metadata=header)
+    with pytest.raises(ValueError, match=r"n2v\.model is damaged, or of another version") as told:
+        load(tmp_path / "n2v.model", FAMILIES)
+    assert "pydantic" not in str(told.value)
+
+
+def test_weights_that_are_no_numbers_are_refused(model: Model, tmp_path: Path) -> None:
+    name = next(iter(model.weights))
+    spoilt = {**model.weights, name: torch.full_like(model.weights[name], torch.nan)}
+    dataclasses.replace(model, weights=spoilt).save(tmp_path / "n2v.model")
+    with pytest.raises(ValueError, match=r"n2v\.model holds weights that are no numbers"):
+        load(tmp_path / "n2v.model", FAMILIES)
+
+
+def test_weights_of_another_network_are_refused_in_plain_words(model: Model) -> None:
+    network = torch.nn.Linear(2, 3)
+    for weights in ({}, {"weight": torch.zeros(3, 9), "bias": torch.zeros(3)}):
+        with pytest.raises(ValueError, match="weights of this model of 'noise2void' do not fit its network"):
+            dataclasses.replace(model, weights=weights).fill(network)
+    dataclasses.replace(model, weights={"weight": torch.ones(3, 2), "bias": torch.zeros(3)}).fill(network)
+    assert bool((network.weight == 1).all())
 
 
 def test_expect_refuses_other_methods_and_dimensions(model: Model) -> None:

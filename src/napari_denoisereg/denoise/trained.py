@@ -151,7 +151,7 @@ class TrainedDenoiser(Denoiser):
         theirs = {name: getattr(start.method, name) for name in self.network_settings}
         if any(getattr(self, name) != value for name, value in theirs.items()):
             raise ValueError(f"The model was trained with {theirs}; go on with the same settings, or start from scratch.")
-        network.load_state_dict(dict(start.weights))
+        start.fill(network)
         return network
 
     def training(

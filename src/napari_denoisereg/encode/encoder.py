@@ -148,5 +148,5 @@ class Encoder(Method, family="encoder"):
             network = FeatureNet(ndim, outputs, has_skips=self.has_skips)
         if start is not None:
             start.expect(type(self), ndim)
-            network.load_state_dict(dict(start.weights))
+            start.fill(network)
         return network

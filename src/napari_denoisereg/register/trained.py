@@ -95,7 +95,7 @@ class TrainedRegistrar(Registrar):
             network = self._build(ndim)
         if start is not None:
             start.expect(type(self), ndim)
-            network.load_state_dict(dict(start.weights))
+            start.fill(network)
         return network
 
     def _trained(self, ndim: int, model: Model | None, device: torch.device) -> Any:
