@@ -1,13 +1,23 @@
 """Hook of mkdocs: tables of methods and of recipes, made from what is there, take the place of marks in the pages."""
 
 import importlib
-from typing import Any
+import inspect
+import re
+from typing import Any, Literal, get_args, get_origin
 
 from napari_denoisereg.method import Method, describe
 from napari_denoisereg.pipeline import presets
 
 METHODS, RECIPES = "<!-- methods -->", "<!-- recipes -->"
 FAMILIES = ("denoise", "encode", "register", "losses")
+TITLES = {
+    "denoiser": "Denoisers",
+    "encoder": "Encoders: features to compare images by",
+    "registrar": "Registrars",
+    "series": "Series: from pairs of frames to a movie",
+    "similarity": "Similarities: how alike two images are",
+    "regularity": "Regularities: how smooth a motion is",
+}
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -34,15 +44,17 @@ def _recipes() -> str:
 
 def _family_section(family: type[Method]) -> str:
     sections = [_method_section(member) for member in family.members().values()]
-    return "\n\n".join([f"## {family.family.capitalize()}", *sections])
+    return "\n\n".join([f"## {TITLES[family.family]}", *sections])
 
 
 def _method_section(method: type[Method]) -> str:
-    first_line = (method.__doc__ or "").strip().partition("\n")[0]
+    first_line, _, more = (inspect.getdoc(method) or "").partition("\n\n")
+    more = re.sub("^ +", "", more, flags=re.MULTILINE)  # formulas that stand apart are no code
+    trained = "It trains a network." if getattr(method, "is_trained", False) else ""
     reference = f"Reference: {_link(method.reference)}" if method.reference else ""
     rows = [_row(setting) for setting in describe(method)]
-    table = ["| setting | default | meaning |\n|---|---|---|\n" + "\n".join(rows)] if rows else []
-    return "\n\n".join([f"### `{method.kind}`", first_line, reference, *table])
+    table = ["| setting | default | may be | meaning |\n|---|---|---|---|\n" + "\n".join(rows)] if rows else []
+    return "\n\n".join([f"### `{method.kind}` – {method.title}", f"{first_line} {trained}", more, reference, *table])
 
 
 def _row(setting: dict[str, Any]) -> str:
@@ -50,7 +62,19 @@ def _row(setting: dict[str, Any]) -> str:
     shown = default.kind if isinstance(default, Method) else default
     unit = f" {setting['unit']}" if setting["unit"] else ""
     meaning = str(setting["description"]).replace("|", "\\|")
-    return f"| `{setting['name']}` | `{shown}`{unit} | {meaning} |"
+    return f"| `{setting['name']}` | `{shown}`{unit} | {_values(setting)} | {meaning} |"
+
+
+def _values(setting: dict[str, Any]) -> str:
+    """What a setting may be: one of some words or numbers, or a range."""
+    if get_origin(setting["annotation"]) is Literal:
+        return ", ".join(f"`{value}`" for value in get_args(setting["annotation"]))
+    if setting["annotation"] is bool:
+        return "`True`, `False`"
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    bounds = [f"{sign} {setting[bound]:g}" for bound, sign in signs.items() if bound in setting]
+    steps = [f"a multiple of {setting['multiple_of']}"] if "multiple_of" in setting else []
+    return ", ".join([*bounds, *steps])
 
 
 def _link(reference: str) -> str:
