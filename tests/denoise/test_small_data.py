@@ -24,6 +24,7 @@ STEP = (1.0, -2.0)
 def short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """The few iterations of a test go through all rounds."""
     monkeypatch.setattr(small_data, "LEAST", 1)
+    monkeypatch.setattr(small_data, "WORTH", 0)
 
 
 def texture(*shape: int) -> torch.Tensor:
@@ -111,6 +112,34 @@ def test_a_network_teaches_only_after_enough_iterations(
     assert bool(finish(brief().fit([stack])).weights["taught"])
     monkeypatch.setattr(small_data, "LEAST", 100)
     assert not bool(finish(brief().fit([stack])).weights["taught"])
+
+
+def test_a_network_teaches_only_where_it_pays(brief: Callable[..., SmallData], monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = moving(4)[1]
+    monkeypatch.setattr(small_data, "WORTH", 1)
+    assert bool(finish(brief().fit([stack])).weights["taught"])  # 9216 voxels: the price of 4.5 iterations of 4 patches
+    monkeypatch.setattr(small_data, "WORTH", 2)
+    assert not bool(finish(brief().fit([stack])).weights["taught"])
+
+
+def test_flows_count_in_the_budget(brief: Callable[..., SmallData], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock that only flows and training steps move: nothing long happens before it runs or after it has run out."""
+    seconds = [0.0]
+
+    def timed(work: Callable[..., torch.Tensor], cost: float) -> Callable[..., torch.Tensor]:
+        def slower(*given: object, **named: object) -> torch.Tensor:
+            seconds[0] += cost
+            return work(*given, **named)
+
+        return slower
+
+    monkeypatch.setattr("napari_denoisereg.denoise.optical_flow.optical_flow", timed(optical_flow, 4.0))
+    monkeypatch.setattr(SmallData, "_loss", timed(SmallData._loss, 2.0))
+    monkeypatch.setattr("napari_denoisereg.optimize.time.monotonic", lambda: seconds[0])
+    monkeypatch.setattr(small_data, "WORTH", 2)
+    model = finish(brief(iterations=1000, seconds=200.0).fit([moving(6)[1]]))
+    assert model.provenance["iterations_in_all"] > 10
+    assert seconds[0] == pytest.approx(200, abs=4)  # one iteration too many at most
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ Where UMVD (`deep_temporal`) wants a movie that stands still, this network warps
 before it fuses them, and weighted sampling in time and space keeps it from learning the noise of the few frames there are
 (see `networks.small_data`). Training is recurrent: the loss is the absolute difference to the noisy frame plus the difference
 between denoised neighbours along the flow, ``L = |Î_t - I_t| + (W(Î_{t+1}, F̂) - Î_t)²``, and twice on the way the flow is
-estimated anew from frames denoised by what the network is by then.
+estimated anew from frames denoised by what the network is by then, where time allows.
 
 In a quick training κ, the weight of the frame that is predicted, falls to 0 by the time that normalisation is fixed, not at the
 end: what a network learns while it sees that frame it has to unlearn without (measured: 0.6 dB after 120 iterations).
@@ -19,6 +19,8 @@ Unsupervised Denoising for Multi-Modal Microscopy Imaging for Small Data Scenari
 Microscopy Imaging Restoration (talk of N. Li, Clemson University).
 """
 
+import functools
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
@@ -51,8 +53,10 @@ from napari_denoisereg.steps import Steps, portion
 ROUNDS = 3
 """The flow is estimated from noisy frames in the first round and from denoised ones in the others."""
 LEAST = 100
-"""Iterations of a round: what has learnt for less is no teacher, and estimating the flows anew costs as much (measured on
-frames of 532 px, 120 s on two cores: 32.4 dB; 10.5 dB with rounds of a third of the time)."""
+"""Iterations of a round: what has learnt for less is no teacher (measured on frames of 532 px, 120 s on two cores: 32.4 dB;
+10.5 dB with rounds of a third of the time)."""
+WORTH = 2.0
+"""A round begins only where so many times its price is left: every frame is denoised by the teacher once."""
 
 
 class SmallData(TrainedDenoiser, kind="small_data"):
@@ -93,7 +97,8 @@ class SmallData(TrainedDenoiser, kind="small_data"):
         network = self.network(pool.ndim, start).to(device).train()
         random = devices.generator(self.seed, device)
         clips = _Clips(pool, stacks, network, self.reach, self.tile)
-        aside = clips.of(pool.hold_out_spots(8, self.patch), clips.noisy_flows)
+        held_out = pool.hold_out_spots(8, self.patch)
+        aside = functools.cache(lambda: clips.of(held_out, clips.noisy_flows))  # not before the clock runs: flows take time
         falling = quick_schedule(network.pupil) if self.schedule == "quick" else None
         spent = [0.0]
 
@@ -102,20 +107,28 @@ class SmallData(TrainedDenoiser, kind="small_data"):
             return 1.0 if falling is None else falling(share)
 
         def loss(iteration: int) -> Tensor:
+            aside()
             number = min(ROUNDS - 1, int(spent[0] * ROUNDS), iteration // LEAST)
-            if number > int(network.round):
+            if number > int(network.round) and self._is_worth_teaching(stacks, iteration, spent[0]):
                 network.teach(number)
                 clips.flows.clear()
             left = 1 - spent[0] / (1.0 if falling is None else SETTLED)
             return self._loss(network.pupil, clips, [pool.spot(self.patch) for _ in range(self.batch)], random, max(0.0, left))
 
         def validate() -> float:
-            return float(_difference(network.pupil(aside), aside[:, self.reach : self.reach + 1]))
+            return float(_difference(network.pupil(aside()), aside()[:, self.reach : self.reach + 1]))
 
         training = self.training(network, pool, start=start, random=(random,), schedule=schedule)
         if not training.is_resumed:
             network.round.zero_()  # the teacher of a finished training stays until the first round is over
         return (yield from training.run(loss, validate))
+
+    def _is_worth_teaching(self, stacks: Sequence[Stack], iteration: int, spent: float) -> bool:
+        """Whether enough iterations are left, at the pace so far, to pay for frames that are denoised anew."""
+        voxels_in_all = sum(stack.n_frames * math.prod(stack.grid.shape) for stack in stacks)
+        # An iteration looks at 2 * batch patches, forwards and backwards: twice the work per voxel.
+        price = voxels_in_all / (2 * 2 * self.batch * self.patch ** stacks[0].grid.ndim)
+        return iteration * (1 - spent) >= WORTH * price * spent
 
     def _loss(
         self, network: GuidedFusionNet, clips: "_Clips", spots: Sequence[Spot], random: torch.Generator, left: float
