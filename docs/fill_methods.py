@@ -72,7 +72,7 @@ def _values(setting: dict[str, Any]) -> str:
     if setting["annotation"] is bool:
         return "`True`, `False`"
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    bounds = [f"{sign} {setting[bound]:g}" for bound, sign in signs.items() if bound in setting]
+    bounds = [f"{sign} {setting[bound]:.12g}" for bound, sign in signs.items() if bound in setting]
     steps = [f"a multiple of {setting['multiple_of']}"] if "multiple_of" in setting else []
     return ", ".join([*bounds, *steps])
 

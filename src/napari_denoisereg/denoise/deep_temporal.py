@@ -11,7 +11,8 @@ and at the ends of the movie neighbours of the other side in place of missing on
 
 References
 ----------
-UMVD, in: Unsupervised Deep Learning for Microscopy Imaging Restoration (talk of N. Li, Clemson University).
+UMVD, in: Unsupervised Deep Learning for Microscopy Imaging Restoration (talk of N. Li, Clemson University), which this follows.
+To cite: Aiyetigbo et al. 2024, Unsupervised Microscopy Video Denoising, arXiv:2404.12163.
 """
 
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ class DeepTemporal(TrainedDenoiser, kind="deep_temporal"):
     """Video network that predicts each frame from its neighbours; for movies that change little from frame to frame."""
 
     title: ClassVar[str] = "DeepTemporal (UMVD, video network)"
-    reference: ClassVar[str] = "https://nianyil.people.clemson.edu/"
+    reference: ClassVar[str] = "https://arxiv.org/abs/2404.12163"
     network_settings: ClassVar[tuple[str, ...]] = ("reach", "features")
 
     seconds: float = setting(
