@@ -35,6 +35,7 @@ class Fcn(DenseRegistrar, kind="fcn"):
 
     title: ClassVar[str] = "FCN (multi-resolution network)"
     reference: ClassVar[str] = "https://arxiv.org/abs/1709.00799"
+    is_dense: ClassVar[bool] = True
 
     variant: Variant = setting(
         "multi_resolution",
