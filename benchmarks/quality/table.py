@@ -1,7 +1,8 @@
 """The rows of the DenoiseReg paper's Table 1, peers and the project's recipes, side by side. See benchmarks/README.md.
 
 SETS, SEEDS and METHODS choose a part; BUDGET is how long every network is trained, s. Every row is printed as soon as it is
-known. With RECORD=file rows are remembered there and not measured anew, so that a table can be made in pieces.
+known. With RECORD=file rows are remembered there and not measured anew, so that a table can be made in pieces; METHODS=recorded
+prints what is remembered and measures nothing.
 """
 
 import json
@@ -150,9 +151,18 @@ def remember(row: Row) -> None:
             file.write(json.dumps(asdict(row)) + "\n")
 
 
+def recorded() -> dict[str, list[Row]]:
+    """What is remembered, by set and in the order of the table."""
+    titles = ["Unregistered", *(title for title, _ in PAPER.values()), *PEERS, *(title for title, _ in OURS.values())]
+    rows = sorted(remembered(), key=lambda row: titles.index(row.method))
+    sets = {name: [row for row in rows if row.movie.split()[0] == name] for name in SETS}
+    return {name: rows for name, rows in sets.items() if rows}
+
+
 def summary(name: str, rows: Sequence[Row]) -> None:
-    """Median and range over the movies of a set."""
-    say(f"\n{name}, movies: {len({row.movie for row in rows})}; median of the errors, worst of the folds")
+    """Median and range over the movies of a set; rows that were not measured on all of them say so."""
+    movies = len({row.movie for row in rows})
+    say(f"\n{name}, movies: {movies}; median of the errors, worst of the folds")
     say(f"{'':<38}{'error':>8}{' (range)':<17}{'folded':>9} {'networks alone':>16}  {'s/frame':>8}")
     for method in dict.fromkeys(row.method for row in rows):
         same = [row for row in rows if row.method == method]
@@ -165,7 +175,7 @@ def summary(name: str, rows: Sequence[Row]) -> None:
             float(np.median([row.seconds for row in same])),
             _over(np.median, [row.alone for row in same]),
             _over(max, [row.alone_folded for row in same]),
-            ", ".join(row.remark for row in same if row.remark),
+            ", ".join([row.remark for row in same if row.remark] + [f"{len(same)} of {movies} movies"] * (len(same) < movies)),
         )
         say(shown(middle, f" ({min(errors):.2f} to {max(errors):.2f})" if len(errors) > 1 else ""))
 
@@ -178,6 +188,16 @@ def _over(what: Callable[[list[float]], float], values: Iterable[float | None]) 
 def main() -> None:
     say(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     say(f"Every network is trained on the movie itself for {BUDGET:.0f} s.")
+    found = recorded() if METHODS == ["recorded"] else measured_rows()
+    for name, rows in found.items():
+        summary(name, rows)
+    folder = CHECKOUT / "benchmarks" / "results"
+    folder.mkdir(exist_ok=True)
+    (folder / f"{datetime.now(UTC):%Y-%m-%d}-quality.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def measured_rows() -> dict[str, list[Row]]:
+    """Rows of the sets, methods and seeds that were asked for; those remembered are not measured anew."""
     known, found = {(row.movie, row.method): row for row in remembered()}, dict[str, list[Row]]()
     for name in SETS:
         if name in RECORDINGS and not any(True for _ in cases(name, SEEDS)):
@@ -191,11 +211,7 @@ def main() -> None:
                     remember(row)
                 print(shown(row), flush=True)
                 found.setdefault(name, []).append(row)
-    for name, rows in found.items():
-        summary(name, rows)
-    folder = CHECKOUT / "benchmarks" / "results"
-    folder.mkdir(exist_ok=True)
-    (folder / f"{datetime.now(UTC):%Y-%m-%d}-quality.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return found
 
 
 if __name__ == "__main__":
