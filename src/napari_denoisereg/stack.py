@@ -5,6 +5,7 @@ What is left, (z,) y, x, is the space of a frame, described by a `Grid`. Data is
 one, and results larger than a share of free memory are kept in a temporary zarr array on disk.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -74,7 +75,12 @@ class Stack:
             if len(values) != len(self.axes):
                 raise ValueError(f"Stack {name} must have one entry per axis of {self.axes!r}, got {values}.")
             object.__setattr__(self, name, values)
-        _ = self.grid  # Grid checks spacing.
+        _ = self.grid  # Grid checks those of space; here are time and channels, too
+        if not all(math.isfinite(step) and step > 0 for step in self.spacing) or not all(map(math.isfinite, self.origin)):
+            raise ValueError(
+                f"Stack spacing must be positive and its origin finite along every axis of {self.axes!r}, got {self.spacing} "
+                f"and {self.origin}; correct the file, or pass spacing=..."
+            )
 
     @property
     def shape(self) -> tuple[int, ...]:

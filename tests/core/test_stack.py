@@ -167,6 +167,16 @@ def test_what_is_no_intensity_is_refused(dtype: str, message: str) -> None:
         Stack(np.zeros((3, 4, 4), dtype), "tyx")
 
 
+@pytest.mark.parametrize("axes", ["tyx", "tcyx"])
+@pytest.mark.parametrize(
+    "place", [{"spacing": 0.0}, {"spacing": -1.0}, *({key: float("nan")} for key in ("spacing", "origin"))]
+)
+def test_time_goes_on_in_finite_steps(place: dict[str, float], axes: str) -> None:
+    ((name, first),) = place.items()
+    with pytest.raises(ValueError, match="positive and its origin finite along every axis"):
+        Stack(np.ones((2,) * len(axes)), axes, **{name: (first, *(1.0,) * (len(axes) - 1))})
+
+
 @pytest.mark.parametrize(
     ("place", "message"),
     [

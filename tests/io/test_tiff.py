@@ -166,6 +166,16 @@ def test_colours_can_be_named_channels(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(stack.data), data.transpose(0, 3, 1, 2))
 
 
+@pytest.mark.parametrize("n_frames", [3, 4])
+def test_few_frames_written_as_colours_can_be_named(tmp_path: Path, n_frames: int) -> None:
+    data = _numbers((n_frames, 6, 7), "uint8")
+    tifffile.imwrite(tmp_path / "a.tif", data, photometric="rgb", planarconfig="separate")
+    with pytest.raises(ValueError, match=f"If it holds {n_frames} frames of a movie, say axes='tyx'"):
+        read(tmp_path / "a.tif")
+    stack = read(tmp_path / "a.tif", axes="tyx")
+    np.testing.assert_array_equal(np.asarray(stack.data), data)
+
+
 def test_single_image_is_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", _numbers((6, 7)))
     with pytest.raises(ValueError, match="single image"):

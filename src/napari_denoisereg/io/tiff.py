@@ -190,9 +190,11 @@ def _refuse_colour(series: tifffile.TiffPageSeries, axes: str | None, path: Path
     samples = "S" in series.axes and series.shape[series.axes.index("S")] > 1
     if (colour or samples) and not (axes and samples):
         example = series.axes.lower().replace("s", "c").replace("i", "t").replace("q", "t")
+        # Some programs write 3 or 4 frames of a movie as the colours of one image.
+        frames = f" If it holds {series.shape[0]} frames of a movie, say axes='tyx'." if series.axes == "SYX" else ""
         raise ValueError(
             f"{path} is a colour (RGB) image of shape {series.shape}, expected intensities; convert it to greyscale first, or "
-            f"say that the colours are channels, e.g. axes={example!r}."
+            f"say that the colours are channels, e.g. axes={example!r}.{frames}"
         )
 
 
