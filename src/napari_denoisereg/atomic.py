@@ -7,6 +7,7 @@ back on that folder, and the next write puts it right.
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -42,7 +43,7 @@ def check_writable(path: str | Path, n_bytes: int = 0, *, overwrite: bool = Fals
     OSError
         When the disk has too little space left.
     """
-    target = Path(path)
+    target = _followed(path)
     folder = target.absolute().parent
     _check_folder(folder, target)
     _check_replaceable(target, overwrite)
@@ -53,6 +54,29 @@ def check_writable(path: str | Path, n_bytes: int = 0, *, overwrite: bool = Fals
             f"Writing {target.name} needs up to {_readable(n_bytes)}, the disk of {folder} has {_readable(free)} free; "
             "free some space or choose another folder",
         )
+
+
+def check_apart(target: str | Path, *inputs: str | Path) -> None:
+    """Refuse an output that would replace what it is made of, even where an earlier result may be replaced.
+
+    Parameters
+    ----------
+    target : str or Path
+        File or folder to be written.
+    *inputs : str or Path
+        What is read.
+
+    Raises
+    ------
+    ValueError
+        When an input is the output, under whatever name, or lies in it.
+    """
+    place = Path(target).resolve()
+    for given in map(Path, inputs):
+        read = given.resolve()
+        if place == read or place in read.parents:
+            what = "the input" if place == read else f"the folder that the input {given} lies in"
+            raise ValueError(f"The output {target} would replace {what}; choose another name.")
 
 
 def find(path: str | Path) -> Path:
@@ -95,23 +119,29 @@ def replacing(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     Yields
     ------
     Path
-        A name beside ``path`` that does not exist yet; create a file or a folder there. On any exception, a closed
-        generator or Ctrl-C it is deleted and ``path`` stays as it was.
+        A name beside ``path`` (where it leads, if it is a link) that does not exist yet; create a file or a folder there. On
+        any exception, a closed generator or Ctrl-C it is deleted and ``path`` stays as it was.
 
     Raises
     ------
     OSError
         See `check_writable`.
     """
-    target = Path(path)
+    target = _followed(path)
     check_writable(target, overwrite=overwrite)
     _remove_abandoned(target)
     part = target.with_name(f".part-{secrets.token_hex(4)}-{target.name}")  # the suffix tells some writers the format
     try:
         yield part
         _move(part, target, overwrite)
-    except BaseException:
+    except BaseException as error:
         remove(part)
+        if _tells_a_full_disk(error):
+            raise OSError(
+                errno.ENOSPC,
+                f"The disk of {target.absolute().parent} became full while writing {target.name}, nothing there was changed; "
+                "free some space or choose another folder",
+            ) from error
         raise
 
 
@@ -127,6 +157,20 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def _followed(path: str | Path) -> Path:
+    """Where a link leads, so that a result lies on the disk the user chose and the link stays."""
+    target = Path(path)
+    return target.resolve() if target.is_symlink() else target
+
+
+def _tells_a_full_disk(error: BaseException) -> bool:
+    # numpy's tofile, which writes TIFF pages, only says "9216 requested and 6960 written".
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return isinstance(error, OSError) and (
+        error.errno in full or bool(re.fullmatch(r"\d+ requested and \d+ written", str(error)))
+    )
 
 
 def _check_folder(folder: Path, target: Path) -> None:
@@ -199,7 +243,7 @@ def _literal(name: str) -> str:
 
 
 def _readable(n_bytes: int) -> str:
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+    for unit, size in (("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if n_bytes >= size:
             return f"{n_bytes / size:.1f} {unit}"
     return f"{n_bytes} bytes"

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
 import tyro
-from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 
 import napari_denoisereg as dr
 from napari_denoisereg import io, pipeline, results
 from napari_denoisereg.arguments import WORDS, choice
-from napari_denoisereg.console import Teller, with_bar
+from napari_denoisereg.console import Teller, problem, with_bar
 from napari_denoisereg.denoise import Denoiser
+from napari_denoisereg.evaluation.report import SUFFIXES as REPORT_SUFFIXES
 from napari_denoisereg.evaluation.report import Report
 from napari_denoisereg.evaluation.synthetic import nuclei_movie
 from napari_denoisereg.geometry import PerFrame
@@ -69,6 +69,11 @@ class RecipeTask:
     overwrite: bool = False
     """Replace an earlier result and earlier models."""
 
+    def inputs(self) -> list[Path]:
+        """What is read."""
+        given = (self.source, self.start, self.region, self.landmarks, self.keypoints, *self.model)
+        return [path for path in given if path is not None]
+
 
 @dataclass(kw_only=True)
 class Run(RecipeTask):
@@ -103,6 +108,7 @@ class DenoiseStack:
     def execute(self, console: Teller) -> None:
         """Do it."""
         io.check_suffix(self.target)
+        io.check_apart(self.target, self.source)
         stack = io.read(self.source, axes=self.axes)
         io.check_writable(self.target, results.expected_bytes(stack), overwrite=self.overwrite)
         console.will_write(self.target)
@@ -149,6 +155,10 @@ class Apply:
     """File to write (.ome.zarr, .tif)."""
     axes: str | None = None
     """Dimensions of the file in their order, e.g. tyx (t time, z depth or section, c channel). Default: what the file says."""
+    spacing: tuple[float, ...] = ()
+    """Distance between voxels, one number per axis, e.g. 60 0.2 0.2. Default: what the file says."""
+    units: tuple[str, ...] = ()
+    """Unit of each axis, e.g. second micrometer micrometer. Default: what the file says."""
     interpolation: Literal["linear", "cubic", "nearest"] = "linear"
     """How values between pixels are found; use nearest for labels."""
     inverse: bool = False
@@ -159,12 +169,16 @@ class Apply:
     def execute(self, console: Teller) -> None:
         """Do it."""
         io.check_suffix(self.target)
+        io.check_apart(self.target, self.source, self.transforms)
         io.check_writable(self.target, overwrite=self.overwrite)
         console.will_write(self.target)
         registration = results.read_registration(self.transforms)
-        stack = io.read(self.source, axes=self.axes)
+        stack = io.read(self.source, axes=self.axes, spacing=self.spacing, units=self.units)
+        placed = results.placed_like(stack, registration)
+        if placed is not stack and placed.spacing != stack.spacing:
+            console.print(f"{self.source} says no pixel size; that of the transforms is taken.", soft_wrap=True)
         chosen = registration.inverse() if self.inverse else registration
-        aligned = chosen.warp(stack, interpolation=self.interpolation)
+        aligned = chosen.warp(placed, interpolation=self.interpolation)
         with_bar(io.write_steps(aligned, self.target, overwrite=self.overwrite), console)
         console.wrote(self.target)
 
@@ -181,9 +195,15 @@ class Evaluate:
     """Report to write (.html, .csv, .json or .txt)."""
     by: tuple[Literal["frame", "id", "annotator", "kind"], ...] = ("annotator",)
     """What each row of the table is."""
+    overwrite: bool = False
+    """Replace an earlier report."""
 
     def execute(self, console: Teller) -> None:
         """Do it."""
+        if self.report is not None:
+            io.check_suffix(self.report, REPORT_SUFFIXES)
+            io.check_apart(self.report, *(path for path in (self.keypoints, self.transforms) if path is not None))
+            io.check_writable(self.report, overwrite=self.overwrite)
         points = io.read_keypoints(self.keypoints)
         registration = None if self.transforms is None else results.read_registration(self.transforms)
         report = Report(pipeline.evaluate(points, registration), title=f"Registration error: {self.keypoints.name}")
@@ -277,22 +297,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # Output that goes to a file or a pipe is not folded at the width of some terminal.
     console, errors = (Teller(stderr=each, width=None if sys.stdout.isatty() else 160) for each in (False, True))
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words == ["--version"]:
+        console.print(f"denoisereg {dr.__version__}", highlight=False)
+        return 0
     try:
         command: Any = tyro.cli(
             Command,
             prog="denoisereg",
             description="Denoise and register microscopy time-lapses and section stacks.",
-            args=None if arguments is None else list(arguments),
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+            args=words,
+            # Options of a command may follow its method, too: nobody remembers which belongs to which.
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.CascadeSubcommandArgs),
             registry=WORDS,
         )
         command.execute(console)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'setting'}: {each['msg']}" for each in error.errors())
-        errors.print(Text("Error:", "bold red"), problems, highlight=False)
-        return 1
     except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
-        errors.print(Text("Error:", "bold red"), str(error), highlight=False)
+        errors.print(Text("Error:", "bold red"), problem(error), highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         complete = ", ".join(map(str, console.written()))
@@ -304,6 +325,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _execute(recipe: pipeline.Pipeline, command: RecipeTask, console: Teller) -> None:
     """Read, check the outputs, run a recipe, keep its models and write its result."""
     io.check_suffix(command.target, (".zarr",))
+    io.check_apart(command.target, *command.inputs())
     stack = io.read(command.source, axes=command.axes, spacing=command.spacing, units=command.units)
     io.check_writable(command.target, results.expected_bytes(stack), overwrite=command.overwrite)
     if command.save_models is not None:
@@ -312,6 +334,8 @@ def _execute(recipe: pipeline.Pipeline, command: RecipeTask, console: Teller) ->
     models = [load_model(path, pipeline.FAMILIES) for path in command.model]
     points = None if command.keypoints is None else io.read_keypoints(command.keypoints)
     start = None if command.start is None else results.read_registration(command.start)
+    if start is not None:
+        results.check_same_units(start, stack)
     helped: dict[str, Any] = {
         "start": start,
         "region": None if command.region is None else io.read_mask(command.region),

@@ -7,9 +7,11 @@ Names of files may hold what rich reads as markup (``movie [denoised].tif``), so
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from napari_denoisereg.method import in_words
 from napari_denoisereg.steps import Steps, finish
 
 T = TypeVar("T")
@@ -80,6 +82,27 @@ def with_bar(steps: Steps[T], console: Teller) -> T:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=1.0)
         return finish(steps, lambda now: bar.update(task, completed=now.fraction, description=now.stage[:34]))
+
+
+def problem(error: Exception) -> str:
+    """What to tell of an error: its own words, without numbers of the system and addresses of libraries.
+
+    Parameters
+    ----------
+    error : Exception
+        What was raised.
+
+    Returns
+    -------
+    str
+        One line or a few.
+    """
+    cause = error if isinstance(error, ValidationError) else error.__cause__
+    if isinstance(cause, ValidationError):
+        return str(error).replace(str(cause), in_words(cause))
+    if isinstance(error, OSError) and error.strerror and error.filename is None:
+        return error.strerror  # without "[Errno 28]"
+    return str(error)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -51,6 +51,7 @@ def register_each(command: Asked, console: Teller) -> None:
         raise ValueError(f"With --objects every object is followed by its labels alone; leave {words} out.")
     assert command.objects is not None
     io.check_suffix(command.target, (".zarr",))
+    io.check_apart(command.target, command.source, command.objects, *command.model)
     io.check_writable(command.target, overwrite=command.overwrite)
     stack = io.read(command.source, axes=command.axes, spacing=command.spacing, units=command.units)
     labels = io.read_mask(command.objects)

@@ -18,6 +18,7 @@ from napari_denoisereg.evaluation.denoising_trust import Trust
 from napari_denoisereg.geometry import Grid
 from napari_denoisereg.io import ome_zarr, transforms_zarr
 from napari_denoisereg.io.transforms import read_transforms
+from napari_denoisereg.io.units import PIXEL, canonical
 from napari_denoisereg.pipeline import Result
 from napari_denoisereg.register import Registration
 from napari_denoisereg.stack import Stack
@@ -121,6 +122,65 @@ def read_registration(path: str | Path, *, grid: Grid | None = None) -> Registra
         place = inner if inner.is_dir() else place
     transforms, stated = read_transforms(place, grid=grid)
     return Registration(transforms, stated)
+
+
+def check_same_units(registration: Registration, stack: Stack) -> None:
+    """Refuse to apply transforms in one unit to a stack in another: micrometres are no pixels.
+
+    Parameters
+    ----------
+    registration : Registration
+        In world units.
+    stack : Stack
+        What it is to be applied to.
+
+    Raises
+    ------
+    ValueError
+        When the units differ, unless one of them is unknown and the pixels have the same size.
+    """
+    grids = (registration.grid, stack.grid)
+    (ours, theirs), sizes = (tuple(map(canonical, grid.units)) for grid in grids), [grid.spacing for grid in grids]
+    if len(ours) != len(theirs) or ours == theirs:
+        return
+    if {PIXEL} in (set(ours), set(theirs)) and np.allclose(sizes[0], sizes[1]):
+        return
+    raise ValueError(
+        f"The transforms are in {ours[-1]} (pixel size {_listed(sizes[0])}), {stack!r} is in {theirs[-1]} (pixel size "
+        f"{_listed(sizes[1])}); give the size and unit of its pixels (--spacing, --units), or write them into its file."
+    )
+
+
+def placed_like(stack: Stack, registration: Registration) -> Stack:
+    """Give a stack that says no pixel size that of a registration of as many pixels, e.g. labels of the registered movie.
+
+    Parameters
+    ----------
+    stack : Stack
+        What the registration is to be applied to.
+    registration : Registration
+        In world units.
+
+    Returns
+    -------
+    Stack
+        The stack itself where it says where its voxels are, or has other pixels.
+
+    Raises
+    ------
+    ValueError
+        See `check_same_units`.
+    """
+    plain, grid = stack.grid, registration.grid
+    says_nothing = set(plain.units) == {PIXEL} and set(plain.spacing) == {1.0} and not any(plain.origin)
+    if says_nothing and plain.shape == grid.shape:
+        return stack.with_grid(stack.data, grid)
+    check_same_units(registration, stack)
+    return stack
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    return " x ".join(f"{value:g}" for value in values)
 
 
 def write_overview(stack: Stack, result: Result, path: str | Path, *, frame: int = -1) -> Path:

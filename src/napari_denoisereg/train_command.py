@@ -17,6 +17,7 @@ from napari_denoisereg.training import gone_on_with, saved_on_the_way
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 MEMBERS = [member for family in pipeline.FAMILIES for member in family.members().values()]
+MODEL_SUFFIXES = (".safetensors", ".model")
 TRAINED = [member for member in MEMBERS if getattr(member, "is_trained", False)]
 
 
@@ -53,6 +54,8 @@ class TrainTask:
         """Do it."""
         if not self.sources:
             raise ValueError("Expected at least one movie to train on; name its file after the method.")
+        io.check_suffix(self.output, MODEL_SUFFIXES)
+        io.check_apart(self.output, *self.sources, *self.labels)
         more = self._labels()
         io.check_writable(self.output, 10_000_000, overwrite=self.overwrite)
         console.will_write(self.output)

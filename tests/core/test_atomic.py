@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from napari_denoisereg import atomic
-from napari_denoisereg.io import check_writable, read, write, write_steps
+from napari_denoisereg.io import check_apart, check_writable, read, replacing, write, write_steps
 from napari_denoisereg.stack import Stack
 
 NAMES = ("movie.tif", "movie.ome.tif", "movie.ome.zarr")
@@ -257,3 +257,51 @@ def test_missing_file_says_so(tmp_path: Path) -> None:
     for name in NAMES:
         with pytest.raises(FileNotFoundError, match="check the name"):
             read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.zarr"])
+def test_result_goes_where_a_link_leads(tmp_path: Path, name: str) -> None:
+    (tmp_path / "disk").mkdir()
+    place, link = tmp_path / "disk" / name, tmp_path / name
+    link.symlink_to(place)
+    for overwrite in (False, True):
+        write(_stack(1), link, overwrite=overwrite)
+        assert link.is_symlink()
+        assert {path.name for path in (*tmp_path.iterdir(), *place.parent.iterdir())} == {"disk", name}
+        np.testing.assert_array_equal(np.asarray(read(place).data), np.asarray(_stack(1).data))
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), OSError("9216 requested and 6960 written")]
+)
+def test_disk_that_becomes_full_is_told_as_such(tmp_path: Path, error: OSError) -> None:
+    (tmp_path / "a.tif").write_text("old")
+
+    def write_half() -> None:
+        with replacing(tmp_path / "a.tif", overwrite=True) as part:
+            part.write_text("half")
+            raise error
+
+    with pytest.raises(OSError, match=r"became full while writing a\.tif"):
+        write_half()
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_other_errors_are_passed_on(tmp_path: Path) -> None:
+    def write_nothing() -> None:
+        with replacing(tmp_path / "a.tif"):
+            raise OSError(errno.EIO, "the cable was pulled")
+
+    with pytest.raises(OSError, match="the cable was pulled"):
+        write_nothing()
+
+
+def test_output_is_kept_apart_from_inputs(tmp_path: Path) -> None:
+    movie = tmp_path / "movie.zarr"
+    movie.mkdir()
+    (tmp_path / "link.zarr").symlink_to(movie)
+    for target, given in ((movie, movie), (tmp_path / "link.zarr", movie), (tmp_path / "x" / ".." / "movie.zarr", movie / "0")):
+        with pytest.raises(ValueError, match="would replace the"):
+            check_apart(target, tmp_path / "other.tif", given)
+    check_apart(tmp_path / "movie.zarr.tif", movie)
+    check_apart(movie / "denoised.zarr", movie)

@@ -19,6 +19,7 @@ from napari_denoisereg.evaluation.keypoints import Column, KeypointError, Row
 from napari_denoisereg.evaluation.report_methods import Methods
 from napari_denoisereg.evaluation.report_page import page
 
+SUFFIXES = (".html", ".csv", ".json", ".txt")
 _FIGURES = ("before_mean", "before_median", "before_p90", "after_mean", "after_median", "after_p90")
 
 
@@ -116,10 +117,10 @@ class Report:
     def write(self, path: str | Path) -> Path:
         """Write the report in the form the file's ending asks for (.html, .csv, .json, .txt); return the path."""
         target = Path(path)
-        forms = {".html": self.html, ".csv": self.csv, ".json": self.json, ".txt": self.text}
+        forms = dict(zip(SUFFIXES, (self.html, self.csv, self.json, self.text), strict=True))
         form = forms.get(target.suffix.lower())
         if form is None:
-            raise ValueError(f"A report must end in one of {tuple(forms)}, got {target.name!r}; rename it.")
+            raise ValueError(f"A report must end in one of {SUFFIXES}, got {target.name!r}; rename it.")
         with replacing(target, overwrite=True) as part, part.open("x", encoding="utf-8", newline="") as stream:
             stream.write(form())
         return target

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from napari_denoisereg.atomic import check_writable, replacing
+from napari_denoisereg.atomic import check_apart, check_writable, replacing
 from napari_denoisereg.io import ome_zarr, tiff
 from napari_denoisereg.io.keypoints import read_keypoints, write_keypoints
 from napari_denoisereg.io.masks import read_mask
@@ -21,6 +21,7 @@ from napari_denoisereg.steps import Steps, finish
 WRITTEN = (".tif", ".tiff", ".zarr")  # suffixes of stacks
 
 __all__ = [
+    "check_apart",
     "check_suffix",
     "check_writable",
     "read",
