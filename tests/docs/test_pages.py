@@ -19,7 +19,12 @@ from napari_denoisereg.pipeline import load_recipe
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DOCS = CHECKOUT / "docs"
-PAGES = sorted([*DOCS.rglob("*.md"), *(CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "sample_data/README.md"))])
+PAGES = sorted(
+    [
+        *DOCS.rglob("*.md"),
+        *(CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "sample_data/README.md")),
+    ]
+)
 LARGEST, LARGEST_TOGETHER = 200_000, 3_000_000  # bytes
 WHOLE_FILES = ["add-a-denoiser", "add-a-registrar", "add-a-similarity"]  # run by test_extension_pages.py
 TRAINED = {  # nothing is trained here for longer than a moment
