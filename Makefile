@@ -83,6 +83,7 @@ test-gui: $(VENV)/.dev gui-packages
 bench: $(VENV)/.dev
 	$(pip) --editable ".[bench]"
 	$(bin)/python benchmarks/quality/table.py
+	$(bin)/python benchmarks/quality/denoising.py
 
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --strict --quiet

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import tifffile
 import torch
+from denoising_peers import peers
 
 import napari_denoisereg as dr
 from napari_denoisereg.denoise import Denoiser
 from napari_denoisereg.evaluation.denoising_trust import check_denoising
 from napari_denoisereg.evaluation.image_quality import psnr
 from napari_denoisereg.evaluation.synthetic import nuclei_movie
-from napari_denoisereg.noise import estimate_noise
 from napari_denoisereg.pipeline import presets
 from napari_denoisereg.steps import finish
 
@@ -26,7 +26,7 @@ SEEDS = [int(seed) for seed in os.environ.get("SEEDS", "0 1 2 3 4").split()]
 RECIPES = os.environ.get("RECIPES", "fast best").split()
 METHODS = os.environ.get("METHODS", "gaussian total_variation fusion noise2void").split()
 VIDEO = os.environ.get("VIDEO", "deep_temporal small_data").split()  # methods that need neighbours in time
-PEERS = os.environ.get("PEERS", "bm3d").split()
+PEERS = os.environ.get("PEERS", "wavelet nl_means bm3d careamics").split()
 PAIRS = os.environ.get("PAIRS", "1") != "0"
 BUDGET = {"iterations": int(os.environ.get("ITERATIONS", "300")), "seconds": float(os.environ.get("SECONDS", "120"))}
 SETS = os.environ.get("SETS", "easy hard").split()
@@ -51,27 +51,10 @@ def method(kind: str) -> Callable[[dr.Stack], np.ndarray]:
     return lambda stack: np.asarray(finish(alone.run(stack)).data)
 
 
-def bm3d_stabilised(stack: dr.Stack) -> np.ndarray:
-    """BM3D on variance-stabilised frames; its licence is for non-commercial use, so it is a peer only."""
-    from bm3d import bm3d
-
-    noise = estimate_noise(stack)
-    frames = noise.stabilise(stack.tensor(range(stack.n_frames))).numpy()
-    clean = np.stack([bm3d(frame, 1.0) for frame in frames]).astype(np.float32)
-    return noise.restore(torch.from_numpy(clean)).numpy()
-
-
-def candidates() -> dict[str, Callable[[dr.Stack], np.ndarray]]:
-    found = {f"napari-denoisereg: {kind}, single frames": method(kind) for kind in METHODS}
-    if "bm3d" not in PEERS:
-        return found
-    try:
-        import bm3d  # noqa: F401
-    except ImportError:
-        say("BM3D is left out: it is not installed (pip install bm3d; non-commercial licence).")
-    else:
-        found["BM3D, variance-stabilised"] = bm3d_stabilised
-    return found
+def candidates(single_image: bool = False) -> dict[str, Callable[[dr.Stack], np.ndarray]]:
+    """Methods that look at single frames, and peers; a network of another project is not trained on a single image."""
+    wanted = [name for name in PEERS if not (single_image and name == "careamics")]
+    return {f"napari-denoisereg: {kind}, single frames": method(kind) for kind in METHODS} | dict(peers(wanted, say))
 
 
 def synthetic(difficulty: str) -> None:
@@ -104,7 +87,7 @@ def pairs(folder: str, pattern: str, count: int | None) -> None:
         return
     images = [(tifffile.imread(path), tifffile.imread(str(path).replace("noisy", "clean"))) for path in paths]
     images = [(noisy, clean.astype(np.float64)) for noisy, clean in images if noisy.ndim == 2]
-    every = {"noisy": lambda stack: np.asarray(stack.data), **candidates()}
+    every = {"noisy": lambda stack: np.asarray(stack.data), **candidates(single_image=True)}
     for name, denoise in every.items():
         values, start = [], time.perf_counter()
         for noisy, clean in images:
