@@ -254,6 +254,6 @@ def _simpleitk() -> Any:
         import SimpleITK as sitk  # noqa: N813 - its usual name
     except ImportError as error:
         raise ImportError(
-            "ITK files need SimpleITK, which is not installed; run: pip install 'napari-denoisereg[itk]'"
+            "ITK files need SimpleITK, which is not installed; run: pip install SimpleITK"
         ) from error
     return sitk
