@@ -73,19 +73,53 @@ class RegistrationFCN(nn.Module):
             ``(B, D, *ceil(spatial / f))`` in voxels of that resolution, finest first: f = 1, 2, 4 (multi_resolution),
             1 (no_pooling) or 4 (interpolated).
         """
-        pooled = 1 if self.variant == "no_pooling" else 4
-        features = self.down(pad_to_multiple(torch.cat([fixed, moving], dim=1), pooled))
+        return self.decode(self.encode(fixed, moving), tuple(fixed.shape[2:]))
+
+    def encode(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        """The coarsest features, from which displacements are computed.
+
+        Parameters
+        ----------
+        fixed, moving : Tensor
+            See `forward`.
+
+        Returns
+        -------
+        Tensor
+            ``(B, features, *padded / f)``, of the coarsest resolution's f.
+        """
+        return self.down(pad_to_multiple(torch.cat([fixed, moving], dim=1), self._pooled))
+
+    def decode(self, features: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
+        """Displacements from the coarsest features.
+
+        Parameters
+        ----------
+        features : Tensor
+            See `encode`.
+        shape : tuple of int
+            Of the images.
+
+        Returns
+        -------
+        list of Tensor
+            See `forward`.
+        """
         found = [self.regression[0](features)]
         for up, regression in zip(self.up, self.regression[1:], strict=True):
             features = up(features)
             found.append(regression(features))
         # What was padded is cut off again; a resolution of factor f has one voxel for every f of the image, rounded up.
-        factors = [pooled // 2**number for number in range(len(found))]
+        factors = [self._pooled // 2**number for number in range(len(found))]
         cut = (
-            field[(slice(None), slice(None), *(slice(-(-size // factor)) for size in fixed.shape[2:]))]
+            field[(slice(None), slice(None), *(slice(-(-size // factor)) for size in shape))]
             for field, factor in zip(found, factors, strict=True)
         )
         return list(cut)[::-1]
+
+    @property
+    def _pooled(self) -> int:
+        return 1 if self.variant == "no_pooling" else 4
 
 
 def _activated(ndim: int, layer: nn.Module, outputs: int) -> list[nn.Module]:

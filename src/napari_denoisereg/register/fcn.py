@@ -11,7 +11,8 @@ Li and Fan 2017, Non-rigid image registration using fully convolutional networks
 """
 
 import copy
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -53,13 +54,9 @@ class Fcn(DenseRegistrar, kind="fcn"):
         return RegistrationFCN(ndim, self.variant)
 
     def _loss(self, network: nn.Module, pairs: Pairs) -> Tensor:
-        """Weighted sum over the resolutions; ablations have one, and it has weight 1."""
-        total = torch.zeros(len(pairs.fixed), device=pairs.fixed.device)
-        for weight, (field, level) in zip(WEIGHTS, self._levels(network, pairs), strict=False):
-            total = total + weight * self._cost(level, field)
-        return total
+        return self._weighed(self._levels(network, pairs))
 
-    def _fields(self, network: nn.Module, pairs: Pairs) -> Steps[Tensor]:
+    def _fields(self, network: Any, pairs: Pairs) -> Steps[Tensor]:
         if self.refinement == 0:
             with torch.no_grad():
                 return self._levels(network, pairs)[0][0]
@@ -70,31 +67,52 @@ class Fcn(DenseRegistrar, kind="fcn"):
             found.append((yield from portion(self._descended(network, alone), number / count, (number + 1) / count)))
         return torch.cat(found)
 
-    def _descended(self, network: nn.Module, pairs: Pairs) -> Steps[Tensor]:
-        """Go on with the training on one pair, with a copy of the network whose normalisation stays as it is."""
-        own = copy.deepcopy(network).requires_grad_(True)
+    def _descended(self, network: RegistrationFCN, pairs: Pairs) -> Steps[Tensor]:
+        """Go on with the training on one pair, in a copy of the layers behind the coarsest features; normalisation stays."""
+        own = copy.deepcopy(network)
+        weights = [weight for part in (own.up, own.regression) for weight in part.requires_grad_(True).parameters()]
+        with torch.no_grad(), devices.autocast(pairs.fixed.device):
+            features = own.encode(pairs.fixed, pairs.moving)
+        pyramid = self._pyramid(pairs)
+
+        def levels() -> list[tuple[Tensor, Pairs]]:
+            with devices.autocast(pairs.fixed.device):
+                return self._at_levels(own.decode(features, pairs.grid.shape), pyramid)
+
         yield from minimise(
-            own.parameters(),
-            lambda _: self._loss(own, pairs).sum(),
+            weights,
+            lambda _: self._weighed(levels()).sum(),
             iterations=self.refinement,
             learning_rate=self.learning_rate,
+            schedule=lambda done: 1 - done,
             stage="refining",
         )
         with torch.no_grad():
-            return self._levels(own, pairs)[0][0]
+            return levels()[0][0]
 
     def _levels(self, network: nn.Module, pairs: Pairs) -> list[tuple[Tensor, Pairs]]:
         """Displacements in world units and the images at their resolutions, finest first."""
         with devices.autocast(pairs.fixed.device):
-            predicted = [field.float() for field in network(pairs.fixed, pairs.moving)]
+            return self._at_levels(network(pairs.fixed, pairs.moving), self._pyramid(pairs))
+
+    def _at_levels(self, predicted: Sequence[Tensor], pyramid: Sequence[Pairs]) -> list[tuple[Tensor, Pairs]]:
+        fields = [field.float() for field in predicted]
         if self.variant == "interpolated":
-            coarse = pairs.grid.coarser(4)
-            return [(resample(_in_world(predicted[0], coarse), coarse, pairs.grid), pairs)]
-        levels, level = [], pairs
-        for number, field in enumerate(predicted):
-            level = _shrunk(level) if number else level
-            levels.append((_in_world(field, level.grid), level))
+            coarse = pyramid[0].grid.coarser(4)
+            return [(resample(_in_world(fields[0], coarse), coarse, pyramid[0].grid), pyramid[0])]
+        return [(_in_world(field, level.grid), level) for field, level in zip(fields, pyramid, strict=True)]
+
+    def _pyramid(self, pairs: Pairs) -> list[Pairs]:
+        """The images at the resolutions they are judged at, finest first."""
+        levels = [pairs]
+        while self.variant == "multi_resolution" and len(levels) < len(WEIGHTS):
+            levels.append(_shrunk(levels[-1]))
         return levels
+
+    def _weighed(self, levels: Sequence[tuple[Tensor, Pairs]]) -> Tensor:
+        """Weighted sum over the resolutions; ablations have one, and it has weight 1."""
+        costs = [self._cost(pairs, field) for field, pairs in levels]
+        return sum((weight * cost for weight, cost in zip(WEIGHTS, costs, strict=False)), torch.zeros_like(costs[0]))
 
 
 def _shrunk(pairs: Pairs) -> Pairs:
