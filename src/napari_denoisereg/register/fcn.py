@@ -2,8 +2,9 @@
 
 Network, loss and training are the paper's: normalised cross-correlation and total variation at each resolution, weights 1,
 0.6 and 0.3 from fine to coarse, all n² pairs of the movie, Adam with 1e-3. New frames are registered by one pass through the
-network; as in the paper the same descent may go on for the pair itself, which changes the weights of a copy of the network.
-What is ours: smaller batches, the network works at half resolution unless ``finest`` is 1, and its step size falls.
+network; as in the paper the same descent may go on for the pair itself. What is ours: that descent changes only the layers
+behind the coarsest features, in a copy; smaller batches; the network works at half resolution unless ``finest`` is 1; and its
+step size falls.
 
 References
 ----------
@@ -32,7 +33,7 @@ WEIGHTS = (1.0, 0.6, 0.3)
 
 
 class Fcn(DenseRegistrar, kind="fcn"):
-    """A network that predicts motion at three resolutions, trained on all pairs of frames; new frames take milliseconds."""
+    """A network that predicts motion at three resolutions, trained on all pairs of frames; new frames need one pass."""
 
     title: ClassVar[str] = "FCN (multi-resolution network)"
     reference: ClassVar[str] = "https://arxiv.org/abs/1709.00799"
