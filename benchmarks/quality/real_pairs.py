@@ -1,4 +1,4 @@
-"""Real pairs with landmarks or ids: `elastic` and a peer side by side. See benchmarks/README.md.
+"""Real pairs with landmarks or ids: `elastic`, `patches` and a peer side by side. See benchmarks/README.md.
 
 `landmarks_histology/rat_kidney`: two differently stained sections, grey, inverted; distance of 69 landmarks after registration.
 `timelapse_glioma_tracked`: cells on the later half of the movie, frames k and k + 3; mean Dice of the ids both frames show. The
@@ -44,6 +44,7 @@ GLIOMA = [
         "iterations": 6,
     }
 ]
+CELLS = [{"kind": "patches", "look": "both"}]  # chosen on k = 4 and 12
 GAP = 3  # frames
 PART = os.environ.get("PART", "later")
 EVERY = int(os.environ.get("EVERY", "1"))
@@ -131,6 +132,8 @@ def glioma() -> None:
         "OpenCV DIS flow, chained over k to k + 3": chained_dis,
         "napari-denoisereg: elastic, the pair alone": lambda frames: registered(frames[[0, -1]], GLIOMA),
         "napari-denoisereg: elastic, chained over k to k + 3": lambda frames: registered(frames, GLIOMA, ToPrevious()),
+        "napari-denoisereg: patches, the pair alone": lambda frames: registered(frames[[0, -1]], CELLS),
+        "napari-denoisereg: patches, chained over k to k + 3": lambda frames: registered(frames, CELLS, ToPrevious()),
     }
     for name, find in candidates.items():
         begin, scores = time.perf_counter(), []
