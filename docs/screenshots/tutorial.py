@@ -57,7 +57,6 @@ def inspect(viewer: napari.Viewer) -> None:
     viewer : napari.Viewer
         With the results.
     """
-    viewer.layers["Nuclei movie [displacement]"].visible = False
     dock = drive.open_dock(viewer, "Inspect")
     drive.settle(2)
     drive.take(viewer, "tutorial-4-helped", drive.button(dock, "Did it help?"))

@@ -20,7 +20,7 @@ from napari_denoisereg.geometry import Identity, PerFrame, Translation
 from napari_denoisereg.pipeline import Pipeline, Result, presets
 from napari_denoisereg.register import Registration
 from napari_denoisereg.steps import Progress, Steps, finish
-from napari_denoisereg.widgets import denoise_register_dock
+from napari_denoisereg.widgets import denoise_register_dock, result_layers
 from napari_denoisereg.widgets.denoise_register_dock import DenoiseRegisterDock
 from napari_denoisereg.widgets.denoise_register_job import Engine, load_engine
 from napari_denoisereg.widgets.layers import METADATA_KEY
@@ -138,9 +138,12 @@ def test_run_adds_three_layers_on_the_source(open_dock: Any, qtbot: Any) -> None
         assert Pipeline.coerce(record["recipe"]).registrars
         assert (record["source"], record["recipe"]["name"]) == ("cells", "fast")
     assert isinstance(viewer.layers[3], Vectors)
+    assert [layer.visible for layer in viewer.layers] == [True, True, True, False]  # no arrows over the picture
+    assert viewer.layers.selection.active is viewer.layers[2]
     assert viewer.layers["cells [aligned]"].data.dtype == np.uint16
     assert viewer.layers[3].metadata[METADATA_KEY]["registration"].displacement(2).shape == (2, 32, 40)
     assert "0.50 before, 0.90 after" in dock._runner._line.text()
+    assert "switch on the eye of [displacement]" in dock._runner._line.text()
 
 
 @pytest.mark.usefixtures("pretend")
@@ -164,6 +167,22 @@ def test_only_what_is_ticked_is_done(open_dock: Any, qtbot: Any) -> None:
     dock._denoise.click()
     run(qtbot, dock)
     assert names(viewer)[3:] == ["cells [denoised]"]
+    assert "displacement" not in dock._runner._line.text()
+
+
+@pytest.mark.usefixtures("pretend")
+def test_result_that_cannot_be_shown_is_told_and_adds_nothing(
+    open_dock: Any, qtbot: Any, told: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise ValueError("no room on the graphics card")
+
+    viewer, dock = open_dock(movie())
+    monkeypatch.setattr(result_layers, "arrow_layer_data", broken)
+    run(qtbot, dock)
+    assert names(viewer) == ["cells"]
+    assert dock._runner._line.text() == result_layers.NOT_SHOWN
+    assert any("no room" in note.message for note in told)
 
 
 def test_cancel_leaves_nothing(open_dock: Any, qtbot: Any, pretend: type[Pretend]) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Layer
-from napari.utils.notifications import show_warning
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_denoisereg.saved_recipes import PRESETS
@@ -18,10 +17,8 @@ from napari_denoisereg.widgets.denoise_register_job import (
     Engine,
     Outcome,
     denoises,
-    doubts,
     load_engine,
     run_recipe,
-    summary,
     without_parts,
 )
 from napari_denoisereg.widgets.device_chooser import DeviceChooser
@@ -36,7 +33,7 @@ from napari_denoisereg.widgets.recipe_actions import RecipeActions
 from napari_denoisereg.widgets.recipe_form import RecipeForm
 from napari_denoisereg.widgets.recipe_text import NO_REGION, NO_START, Job
 from napari_denoisereg.widgets.region_chooser import RegionChooser
-from napari_denoisereg.widgets.result_layers import result_layers
+from napari_denoisereg.widgets.result_layers import show_results
 from napari_denoisereg.widgets.runner import Runner, report
 from napari_denoisereg.widgets.section import Section
 from napari_denoisereg.widgets.sections_advice import SectionsAdvice
@@ -306,19 +303,8 @@ class DenoiseRegisterDock(Dock):
         self._runner.say((ROUGH_PREVIEW if is_rough else PREVIEW).format(number=number, name=self._preview.name))
 
     def _show(self, outcome: Outcome, look: Look, *, denoised: bool, registered: bool) -> None:
-        result = outcome.result
-        try:
-            layers = result_layers(outcome, look, denoised=denoised, registered=registered)
-            self._drop_preview()
-            for layer in layers:
-                self._viewer.add_layer(layer)
-        except Exception as error:  # noqa: BLE001 - hours of work must not end without a word
-            report(error)
-            return
-        warning = doubts(result, denoised=denoised)
-        self._runner.say(f"{summary(result)}\n⚠ {warning}" if warning else summary(result))
-        if warning:
-            show_warning(warning)
+        self._drop_preview()
+        self._runner.say(show_results(self._viewer, outcome, look, denoised=denoised, registered=registered))
 
     def _drop_preview(self) -> None:
         if self._preview is not None and self._preview in self._viewer.layers:

@@ -11,15 +11,13 @@ from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]  # qtpy renames
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from napari_denoisereg.widgets.fresh_combo import FreshCombo, in_row, layers_of
-from napari_denoisereg.widgets.layers import METADATA_KEY, Look, arrow_layer_data, image_layer_data, stack_from
+from napari_denoisereg.widgets.layers import METADATA_KEY, stack_from
 from napari_denoisereg.widgets.section import Section
 
 if TYPE_CHECKING:
     from napari_denoisereg.evaluation.keypoints import Keypoints
     from napari_denoisereg.method import Method
     from napari_denoisereg.stack import Stack
-    from napari_denoisereg.widgets.denoise_register_job import Outcome
-    from napari_denoisereg.widgets.layers import LayerData
 
 NO_LABELS = "Choose a labels layer"
 ABOUT_LABELS = "Things drawn on some frames of the movie, 0 is background. The network learns to tell them apart."
@@ -232,31 +230,3 @@ def keypoints_in(viewer: Any, method: Method, stack: Stack) -> Keypoints | None:
                 places = np.delete(layer.data, series, axis=1)[inside]
                 return Keypoints(frames[inside], np.asarray(layer.features["id"])[inside], places)
     return None
-
-
-def result_layers(outcome: Outcome, look: Look, channel: int) -> list[LayerData]:
-    """Layers of what a model made.
-
-    Parameters
-    ----------
-    outcome : Outcome
-        Of `finetune_use.use`.
-    look : Look
-        Of the source layer.
-    channel : int
-        Which channel it was used on.
-
-    Returns
-    -------
-    list of LayerDataTuple
-        Denoised frames, aligned frames, displacements: those there are.
-    """
-    result, recipe = outcome.result, outcome.result.recipe
-    made: list[LayerData] = []
-    if result.denoised is not None:
-        made.append(image_layer_data(result.denoised, look, "denoised", recipe, channel=channel, limits=outcome.limits))
-    if result.aligned is not None:
-        made.append(image_layer_data(result.aligned, look, "aligned", recipe, channel=channel))
-    if outcome.arrows is not None:
-        made.append(arrow_layer_data(outcome.arrows, look, recipe, registration=result.registration, channel=channel))
-    return made

@@ -14,7 +14,7 @@ from napari.layers import Layer
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_denoisereg.widgets.dock import Dock, button, scrolled, separator
-from napari_denoisereg.widgets.finetune_data import LabelsRow, MoreLayers, keypoints_in, place_in_view, result_layers
+from napari_denoisereg.widgets.finetune_data import LabelsRow, MoreLayers, keypoints_in, place_in_view
 from napari_denoisereg.widgets.finetune_engine import JUST_TRAINED, Workshop, judge, load_workshop, starts
 from napari_denoisereg.widgets.finetune_job import InView, Lesson, Order, Sight, comparison, train
 from napari_denoisereg.widgets.finetune_panel import Panel
@@ -22,6 +22,7 @@ from napari_denoisereg.widgets.finetune_result import ResultBox
 from napari_denoisereg.widgets.finetune_start import StartForm
 from napari_denoisereg.widgets.help_button import help_button
 from napari_denoisereg.widgets.model_shelf import ModelShelf
+from napari_denoisereg.widgets.result_layers import show_results
 from napari_denoisereg.widgets.runner import Runner, report
 from napari_denoisereg.widgets.section import Section
 from napari_denoisereg.widgets.source_form import SourceForm, wrapped_label
@@ -266,8 +267,7 @@ class FineTuneDock(Dock):
             return
 
         def show(outcome: Any) -> None:
-            for data in result_layers(outcome, look, channel):
-                self._viewer.add_layer(Layer.create(*data))
+            self._runner.say(show_results(self._viewer, outcome, look, channel=channel))
 
         self._runner.start(use(model, stack.channel(channel)), f"Use the model on {look.name}", show)
 

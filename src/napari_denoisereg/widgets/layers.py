@@ -358,7 +358,7 @@ def arrow_layer_data(arrows: Arrows, look: Look, recipe: Method, *, registration
     Returns
     -------
     LayerDataTuple
-        Named ``"<source> [displacement]"``; data ``(N, 2, ndim)``, coloured by length in world units.
+        Named ``"<source> [displacement]"``; data ``(N, 2, ndim)``, coloured by length in world units; not shown at first.
     """
     series = "t" if "t" in look.axes else "z"
     spatial = [axis for axis in look.axes if axis in "zyx" and axis != series]
@@ -371,6 +371,7 @@ def arrow_layer_data(arrows: Arrows, look: Look, recipe: Method, *, registration
         data[:, 1, look.axes.index(axis)] = arrows.shifts[:, number]
     settings: dict[str, Any] = {
         "name": f"{look.name} [displacement]",
+        "visible": False,  # arrows would cover what people want to see first
         "metadata": provenance(look, recipe, registration=registration),
         "vector_style": "arrow",
         "edge_width": arrows.width,

@@ -13,10 +13,10 @@ from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QVBoxLayout
 
-from napari_denoisereg.widgets.denoise_register_job import Outcome, doubts, run_recipe, summary, without_parts
+from napari_denoisereg.widgets.denoise_register_job import Outcome, run_recipe, without_parts
 from napari_denoisereg.widgets.dock import Dock
 from napari_denoisereg.widgets.layers import METADATA_KEY, Look, detect_axes, stack_from
-from napari_denoisereg.widgets.result_layers import result_layers
+from napari_denoisereg.widgets.result_layers import show_results
 from napari_denoisereg.widgets.runner import Runner, report
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 RECIPE, DOCK = "fast", "Fast results"
 DENOISE, ALIGN = "Denoise (fast)", "Align time-lapse (fast)"
 NO_LAYER = "Nothing to work on: open a time-lapse or a stack of sections, select it in the layer list, and try again."
-ARROWS = " Switch on the eye of [displacement] to see the motion."
 SEVERAL = "Several layers could be meant: select one movie in the layer list, and try again."
 
 
@@ -81,19 +80,7 @@ class OneClickDock(Dock):
         self._runner.start(job(stack, denoise=denoise), title, lambda outcome: self._show(outcome, look, denoise))
 
     def _show(self, outcome: Outcome, look: Look, denoise: bool) -> None:
-        try:
-            layers = result_layers(outcome, look, denoised=denoise, registered=not denoise)
-        except Exception as error:  # noqa: BLE001 - work must not end without a word
-            report(error)
-            return
-        for layer in layers:
-            layer.visible = isinstance(layer, Image)  # arrows would cover the movie
-            self._viewer.add_layer(layer)
-        warning = doubts(outcome.result, denoised=denoise)
-        words = summary(outcome.result) + ("" if denoise else ARROWS)
-        self._runner.say(f"{words}\n⚠ {warning}" if warning else words)
-        if warning:
-            show_warning(warning)
+        self._runner.say(show_results(self._viewer, outcome, look, denoised=denoise, registered=not denoise))
 
     def close_down(self) -> None:
         """Stop work."""
