@@ -401,6 +401,27 @@ def test_table_plot_arrows_and_words_follow_a_drag(open_dock: Any, qtbot: Any) -
         assert cells(dock, line)[3] == "–"  # the first frame has no error
 
 
+def test_many_labels_step_aside_during_a_drag(open_dock: Any, qtbot: Any) -> None:
+    _, dock = open_dock(movie(), tracked(40))
+    session = start(qtbot, dock)
+    session.go(2)
+    text, seen = session.layer.points.text, []
+    session.moved.connect(lambda _: seen.append(text.visible))
+
+    def move_one() -> None:
+        row = int(session.rows_in_view()[0])
+        drag(dock, row, *(session.marks.points.position[row] + np.array([[2, 0], [4, 0]])))
+
+    for wanted in (True, False):  # what the user has chosen comes back
+        text.visible = wanted
+        move_one()
+        assert text.visible == wanted
+    session.book.remove(np.flatnonzero(session.marks.points.id >= 20))
+    text.visible = True
+    move_one()
+    assert seen == [False] * 6 + [True] * 3
+
+
 def test_following_a_drag_takes_less_than_a_screen_refresh(open_dock: Any, qtbot: Any) -> None:
     """100 keypoints in 100 frames: errors, table, plot, arrows and point; what others do on this machine does not count."""
     viewer, dock = open_dock(movie(100), tracked(100, 100))

@@ -23,6 +23,7 @@ from napari_denoisereg.widgets.layers import METADATA_KEY
 
 ROLE = "keypoints"
 CLICK = 5.0  # screen pixels that a hand may move in a click
+MOST_LABELS = 30  # that follow a drag: napari lays all of them out anew at every move
 # Okabe and Ito's colours that are bright enough on a dark image, and two more.
 PALETTE = ("#E69F00", "#56B4E9", "#F0E442", "#CC79A7", "#00C08B", "#FF7F3F", "#9FA8FF")
 ARROW = "#00E5FF"
@@ -254,11 +255,11 @@ class KeypointLayer(QObject):
         row = self.row_at(event)
         if row is not None:
             # The picture stays: `event.handled` alone is not enough, as napari lets quick moves through to the camera.
-            layer.mouse_pan = False
+            layer.mouse_pan, has_labels = False, layer.text.visible
             try:
                 yield from self._drag(row, event)
             finally:
-                layer.mouse_pan = layer.mode == "pan_zoom"
+                layer.mouse_pan, layer.text.visible = layer.mode == "pan_zoom", has_labels
             return
         pressed = np.array(event.pos)
         yield
@@ -276,6 +277,7 @@ class KeypointLayer(QObject):
             event.handled = True
             has_moved = has_moved or bool(np.linalg.norm(np.array(event.pos) - pressed) >= 1)
             if has_moved and shown == self._n_shown:  # a key may delete the mark or go to another frame meanwhile
+                self._spare_labels(row)
                 self._move_to(row, event, offset)
             yield
         # A quick hand lets go farther than its last move, or before any: moves that follow one another fast are not told.
@@ -283,6 +285,11 @@ class KeypointLayer(QObject):
         if has_moved and shown == self._n_shown:
             self._move_to(row, event, offset)
             self.dropped.emit(row)
+
+    def _spare_labels(self, row: int) -> None:
+        axis = self._movie.frame_axis
+        if np.count_nonzero(self.points.data[:, axis] == self.points.data[row, axis]) > MOST_LABELS:
+            self.points.text.visible = False
 
     def _move_to(self, row: int, event: Any, offset: Any) -> None:
         self.dragged.emit(row, self.points.world_to_data(event.position) + offset)
