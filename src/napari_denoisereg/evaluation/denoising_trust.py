@@ -14,7 +14,7 @@ ones, say enough after a run: `check_some`.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Pace, Progress, Steps
 
 Floats = NDArray[np.float64]
+Doubt = Literal["removed", "structure", "kept"]
 
 STAGE = "checking what was taken away"
 SOME = 3  # frames
@@ -69,31 +70,44 @@ class Trust:
         tuple of str
             One sentence or two each, with the figure and the remedy.
         """
-        rules: tuple[tuple[Floats, Callable[[Floats], NDArray[np.bool_]], str], ...] = (
+        return tuple(self.doubts().values())
+
+    def doubts(self) -> dict[Doubt, str]:
+        """The hints by what they are about.
+
+        Returns
+        -------
+        dict of str to str
+            Some of "removed", "structure", "kept", in this order.
+        """
+        rules: tuple[tuple[Doubt, Floats, Callable[[Floats], NDArray[np.bool_]], str], ...] = (
             (
+                "removed",
                 self.removed,
                 lambda values: values < COPIED,
                 "hardly any noise was taken away ({:.2f} of it): the result is nearly the input. Neighbouring pixels may share "
                 "their noise: enlarge the blind spot, or use a method that does not need independent pixels.",
             ),
             (
+                "structure",
                 self.structure,
                 lambda values: values > STRUCTURED,
                 "fine structure was taken away with the noise (what was removed is {:.1f} times as smooth as noise). Lower the "
                 "strength or the width, or train longer.",
             ),
             (
+                "kept",
                 self.kept,
                 lambda values: np.abs(values - 1) > KEPT,
                 "total intensity changed (to {:.3f} of what it was). Do not measure brightness on this result.",
             ),
         )
-        found = []
-        for values, is_bad, words in rules:
+        found: dict[Doubt, str] = {}
+        for doubt, values, is_bad, words in rules:
             bad = is_bad(values)
             if bad.any():
-                found.append(f"{_which(self.frames[bad], self.frames)}: {words.format(float(np.median(values[bad])))}")
-        return tuple(found)
+                found[doubt] = f"{_which(self.frames[bad], self.frames)}: {words.format(float(np.median(values[bad])))}"
+        return found
 
 
 def check_denoising(noisy: Stack, denoised: Stack, *, noise: NoiseModel | None = None) -> Steps[Trust]:

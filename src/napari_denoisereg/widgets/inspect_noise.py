@@ -15,21 +15,26 @@ from napari_denoisereg.widgets.inspect_results import Position, Results
 from napari_denoisereg.widgets.inspect_view import View
 
 if TYPE_CHECKING:
-    from napari_denoisereg.evaluation.denoising_trust import Trust
+    from napari_denoisereg.evaluation.denoising_trust import Doubt, Trust
     from napari_denoisereg.evaluation.residual import ResidualFigures
     from napari_denoisereg.steps import Steps
 
 Array = np.ndarray[Any, Any]
 
 MOST_COUNTED = 2**22  # voxels of a frame that figures and histograms are made of
+LOOK = (
+    "Look at it with Show the residual: outlines of your specimen mean lost detail, stripes or smooth spots mean noise that "
+    "neighbouring pixels share."
+)
 VERDICTS = {
     "nothing": "Nothing was taken away: this frame is as it was.",
     "noise": "What was taken away looks like noise alone: neighbouring pixels of it have nothing to do with each other.",
-    "structure": "⚠ What was taken away has structure: look at it with Show the residual. Outlines of your specimen in it mean "
-    "lost detail (choose a gentler or longer trained method); stripes or smooth spots mean noise that is correlated itself.",
-    "contrast": "⚠ What was taken away resembles the image: the denoised one lost (or gained) contrast. Do not measure "
-    "intensities in it before you have compared the profiles.",
+    "structure": "⚠ What was taken from this frame has structure. For lost detail, choose a gentler method or train longer.",
+    "contrast": "⚠ What was taken from this frame resembles the image: it lost or gained contrast. Compare profiles before you "
+    "measure intensities in it.",
 }
+SAID_BY: dict[str, Doubt] = {"nothing": "removed", "structure": "structure", "contrast": "kept"}
+"""Verdict on the frame in view to the doubt about the movie that says as much."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +123,34 @@ def _middle(side: int, pixels: int) -> slice:
     return slice(start, start + kept)
 
 
+def in_words(figures: ResidualFigures, trust: Trust) -> str:
+    """What denoising took away, each thing said once: doubts about the movie first, then what only this frame shows.
+
+    Parameters
+    ----------
+    figures : ResidualFigures
+        Of the frame in view.
+    trust : Trust
+        Of the movie.
+
+    Returns
+    -------
+    str
+        Some lines; the last has the figures.
+    """
+    doubts, same = trust.doubts(), SAID_BY.get(figures.verdict)
+    said = [f"⚠ {words}" for words in doubts.values()]
+    if not doubts or (same is not None and same not in doubts):
+        said.append(VERDICTS[figures.verdict])
+    if "structure" in (figures.verdict, *doubts):
+        said.append(LOOK)
+    numbers = (
+        f"(Spread {figures.spread:.3g} grey values, mean {figures.mean:+.2g}; correlation of neighbours "
+        f"{figures.neighbours:+.2f}, with the denoised image {figures.signal:+.2f}.)"
+    )
+    return "\n".join([*said, numbers])
+
+
 class NoiseView(View):
     """The view; see `View`."""
 
@@ -185,12 +218,7 @@ class NoiseView(View):
         if noise.profiles is not None:
             self._profile.set_names(f"Distance ({self._results.unit})", "Grey value")
             self._draw(self._profile, *noise.profiles)
-        figures = noise.figures
-        self.say(
-            f"{VERDICTS[figures.verdict]} (Spread {figures.spread:.3g} grey values, mean {figures.mean:+.2g}; correlation of "
-            f"neighbours {figures.neighbours:+.2f}, with the denoised image {figures.signal:+.2f}.)"
-            + "".join(f"\n⚠ {hint}" for hint in noise.trust.hints())
-        )
+        self.say(in_words(noise.figures, noise.trust))
         self._draw_residual()
 
     @staticmethod
