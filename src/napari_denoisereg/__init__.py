@@ -9,6 +9,7 @@ The front door. Nothing heavy is imported until it is used::
     aligned = result.warp(stack)
 """
 
+import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +56,11 @@ _FAMILIES = (
 
 
 def denoise(
-    stack: "Stack", method: "Denoiser | str | Mapping[str, Any]", *, model: "Model | None" = None, device: str = "auto"
+    stack: "Stack",
+    method: "Denoiser | str | Mapping[str, Any]",
+    *,
+    model: "Model | str | Path | None" = None,
+    device: str = "auto",
 ) -> "Stack":
     """Take the noise out of a stack.
 
@@ -65,8 +70,8 @@ def denoise(
         One frame or more; a single image ``(y, x)`` is given as ``Stack(image[None], axes="tyx")``.
     method : Denoiser, str or mapping
         A Method, its kind (``"noise2void"``) or its settings.
-    model : Model, optional
-        Trained weights; without them a method that needs some trains on the stack first.
+    model : Model, str or Path, optional
+        Trained weights, or their file; without them a method that needs some trains on the stack first.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``.
 
@@ -77,7 +82,8 @@ def denoise(
     """
     pipeline = import_module("napari_denoisereg.pipeline")
     recipe = pipeline.Pipeline(denoise=pipeline.Denoiser.coerce(method))
-    result: Result = pipeline.finish(recipe.run(stack, device=device, models=[] if model is None else [model]))
+    models = [] if model is None else [_model(model)]
+    result: Result = pipeline.finish(recipe.run(_stack(stack), device=device, models=models))
     assert result.denoised is not None
     return result.denoised
 
@@ -86,12 +92,12 @@ def register(  # noqa: PLR0913 - everything after method is a keyword
     stack: "Stack",
     method: "Registrar | str | Mapping[str, Any]" = "affine",
     *,
-    model: "Model | None" = None,
+    model: "Model | str | Path | None" = None,
     device: str = "auto",
     channel: int = 0,
-    start: "Start | None" = None,
+    start: "Start | str | Path | None" = None,
     region: Any = None,
-    landmarks: "Keypoints | None" = None,
+    landmarks: "Keypoints | str | Path | None" = None,
 ) -> "Registration":
     """Register every frame of a stack to the first.
 
@@ -101,19 +107,19 @@ def register(  # noqa: PLR0913 - everything after method is a keyword
         At least two frames.
     method : Registrar, str or mapping
         A Method, its kind (``"denoisereg"``) or its settings.
-    model : Model, optional
-        Trained weights; without them a method that needs some trains on the stack first.
+    model : Model, str or Path, optional
+        Trained weights, or their file; without them a method that needs some trains on the stack first.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``.
     channel : int
         Channel to look at; the result holds for all.
     start : Registration or one Transform per frame, optional
-        What is known of the motion already, e.g. from keypoints (`starts.from_keypoints`) or an earlier registration; the
-        method goes on from there.
+        What is known of the motion already, e.g. from keypoints (`starts.from_keypoints`) or an earlier registration, or its
+        file; the method goes on from there.
     region : array or Stack, optional
         Where to look: what is not 0 counts. ``(y, x)`` marks in the first frame what is followed; ``(t, y, x)`` marks it in
-        every frame. The transforms hold for the whole frame.
-    landmarks : Keypoints, optional
+        every frame. The transforms hold for the whole frame. A file of it, too.
+    landmarks : Keypoints, str or Path, optional
         Places that pull the registration; for methods that take them (``"affine"``), whose ``landmark_weight`` says how much.
 
     Returns
@@ -123,8 +129,9 @@ def register(  # noqa: PLR0913 - everything after method is a keyword
     """
     pipeline = import_module("napari_denoisereg.pipeline")
     recipe = pipeline.Pipeline(registrars=(pipeline.Registrar.coerce(method),), channel=channel, keep_denoised=False)
-    models = [] if model is None else [model]
-    steps = recipe.run(stack, device=device, models=models, start=start, region=region, landmarks=landmarks)
+    models = [] if model is None else [_model(model)]
+    help_given = _opened_help(start=start, region=region, landmarks=landmarks)
+    steps = recipe.run(_stack(stack), device=device, models=models, **help_given)
     result: Result = pipeline.finish(steps)
     assert result.registration is not None
     _warn(result.registration)
@@ -136,7 +143,7 @@ def register_objects(
     labels: Any,
     method: "Registrar | str | Mapping[str, Any]" = "affine",
     *,
-    models: "Sequence[Model]" = (),
+    models: "Sequence[Model | str | Path]" = (),
     device: str = "auto",
     channel: int = 0,
 ) -> "Objects":
@@ -150,8 +157,8 @@ def register_objects(
         ``(t, y, x)`` or ``(t, z, y, x)``: 0 is background, the same object has the same number in all frames.
     method : Registrar, str or mapping
         See `register`.
-    models : sequence of Model
-        Trained models to use instead of training.
+    models : sequence of Model, str or Path
+        Trained models, or their files, to use instead of training.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``.
     channel : int
@@ -164,7 +171,9 @@ def register_objects(
     """
     objects = import_module("napari_denoisereg.objects")
     found: Objects = objects.finish(
-        objects.register_objects(stack, labels, method, models=models, device=device, channel=channel)
+        objects.register_objects(
+            _stack(stack), _opened(labels, "io", "read_mask"), method, models=_models(models), device=device, channel=channel
+        )
     )
     return found
 
@@ -174,11 +183,11 @@ def run(  # noqa: PLR0913 - everything after recipe is a keyword
     recipe: "Pipeline | str | Path | Mapping[str, Any]" = "balanced",
     *,
     device: str = "auto",
-    models: "Sequence[Model]" = (),
-    keypoints: "Keypoints | None" = None,
-    start: "Start | None" = None,
+    models: "Sequence[Model | str | Path]" = (),
+    keypoints: "Keypoints | str | Path | None" = None,
+    start: "Start | str | Path | None" = None,
     region: Any = None,
-    landmarks: "Keypoints | None" = None,
+    landmarks: "Keypoints | str | Path | None" = None,
 ) -> "Result":
     """Run a recipe.
 
@@ -190,9 +199,9 @@ def run(  # noqa: PLR0913 - everything after recipe is a keyword
         ``"fast"``, ``"balanced"``, ``"best"``, the name of a saved recipe, a JSON file or its text, or a Pipeline.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``.
-    models : sequence of Model
-        Trained models to use instead of training.
-    keypoints : Keypoints, optional
+    models : sequence of Model, str or Path
+        Trained models, or their files, to use instead of training.
+    keypoints : Keypoints, str or Path, optional
         Judge models while training, and the result.
     start : Registration or one Transform per frame, optional
         What is known of the motion already; see `register`.
@@ -207,8 +216,8 @@ def run(  # noqa: PLR0913 - everything after recipe is a keyword
         ``.denoised``, ``.registration``, ``.aligned``, ``.report``.
     """
     pipeline = import_module("napari_denoisereg.pipeline")
-    help_given = {"start": start, "region": region, "landmarks": landmarks}
-    steps = pipeline.load_recipe(recipe).run(stack, device=device, models=models, keypoints=keypoints, **help_given)
+    help_given = _opened_help(start=start, region=region, landmarks=landmarks, keypoints=keypoints)
+    steps = pipeline.load_recipe(recipe).run(_stack(stack), device=device, models=_models(models), **help_given)
     result: Result = pipeline.finish(steps)
     _warn(result.registration)
     return result
@@ -226,15 +235,15 @@ def _warn(registration: "Registration | None") -> None:
         warnings.warn(f"Look at these frames, their alignment may have failed. {told}.", stacklevel=level)
 
 
-def warp(stack: "Stack", registration: "Registration", **options: Any) -> "Stack":
+def warp(stack: "Stack", registration: "Registration | str | Path", **options: Any) -> "Stack":
     """Apply a registration to a stack, lazily; see `Registration.warp` for the options.
 
     Parameters
     ----------
     stack : Stack
         As many frames as the registration.
-    registration : Registration
-        What `register` returned.
+    registration : Registration, str or Path
+        What `register` returned, or a file of transforms.
     **options
         ``interpolation`` and ``outside``.
 
@@ -243,18 +252,18 @@ def warp(stack: "Stack", registration: "Registration", **options: Any) -> "Stack
     Stack
         Aligned to the first frame.
     """
-    return registration.warp(stack, **options)
+    return _registration(registration).warp(_stack(stack), **options)
 
 
-def evaluate(keypoints: "Keypoints | str | Path", registration: "Registration | None" = None) -> "KeypointError":
+def evaluate(keypoints: "Keypoints | str | Path", registration: "Registration | str | Path | None" = None) -> "KeypointError":
     """Measure the registration error at keypoints, before and after (DenoiseReg eq. 5).
 
     Parameters
     ----------
     keypoints : Keypoints, str or Path
         In pixels, or a CSV file of them.
-    registration : Registration, optional
-        What `register` returned.
+    registration : Registration, str or Path, optional
+        What `register` returned, or a file of transforms.
 
     Returns
     -------
@@ -262,9 +271,9 @@ def evaluate(keypoints: "Keypoints | str | Path", registration: "Registration | 
         Per keypoint, frame and annotator.
     """
     pipeline = import_module("napari_denoisereg.pipeline")
-    if not hasattr(keypoints, "position"):
-        keypoints = import_module("napari_denoisereg.io").read_keypoints(keypoints)
-    error: KeypointError = pipeline.evaluate(keypoints, registration)
+    points = _opened(keypoints, "io", "read_keypoints")
+    given = None if registration is None else _registration(registration)
+    error: KeypointError = pipeline.evaluate(points, given)
     return error
 
 
@@ -291,6 +300,59 @@ def methods() -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def _stack(given: Any) -> "Stack":
+    """What a function of this file was given as a stack; refused with the way to make one."""
+    if not isinstance(given, import_module("napari_denoisereg.stack").Stack):
+        how = "open the file: read(path)" if isinstance(given, str | os.PathLike) else "name its axes: Stack(array, axes='tyx')"
+        raise TypeError(f"Expected a Stack, got {_named(given)}; {how}.")
+    stack: Stack = given
+    return stack
+
+
+def _registration(given: Any) -> "Registration":
+    registration = _opened(given, "results", "read_registration")
+    if not isinstance(registration, import_module("napari_denoisereg.register").Registration):
+        raise TypeError(f"Expected a Registration, as register() returns it, or a file of transforms, got {_named(given)}.")
+    return registration
+
+
+def _model(given: Any) -> "Model":
+    room = import_module("napari_denoisereg.model")
+    if isinstance(given, str | os.PathLike):
+        given = room.load(given, import_module("napari_denoisereg.pipeline").FAMILIES)
+    if not isinstance(given, room.Model):
+        raise TypeError(f"Expected a Model or its file, got {_named(given)}.")
+    model: Model = given
+    return model
+
+
+def _models(given: Any) -> "list[Model]":
+    one = isinstance(given, str | os.PathLike) or hasattr(given, "method")
+    return [_model(each) for each in ([given] if one else given)]
+
+
+def _opened(given: Any, room: str, reader: str) -> Any:
+    """A file as what it holds; everything else as it is."""
+    is_file = isinstance(given, str | os.PathLike)
+    return getattr(import_module(f"napari_denoisereg.{room}"), reader)(given) if is_file else given
+
+
+def _opened_help(**given: Any) -> dict[str, Any]:
+    """Start, region, landmarks and keypoints, of which each may be a file; points are refused where they are something else."""
+    readers = {"start": ("results", "read_registration"), "region": ("io", "read_mask")}
+    points = ("io", "read_keypoints")
+    opened = {name: _opened(value, *readers.get(name, points)) for name, value in given.items()}
+    for name in ("landmarks", "keypoints"):
+        if opened.get(name) is not None and not hasattr(opened[name], "n_axes"):
+            raise TypeError(f"Expected {name} as Keypoints or a CSV file, got {_named(given[name])}.")
+    return opened
+
+
+def _named(given: Any) -> str:
+    shape = getattr(given, "shape", None)
+    return type(given).__name__ if shape is None else f"{type(given).__name__} of shape {tuple(shape)}"
 
 
 def __getattr__(name: str) -> Any:

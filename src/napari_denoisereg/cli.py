@@ -172,8 +172,8 @@ class Apply:
         io.check_apart(self.target, self.source, self.transforms)
         io.check_writable(self.target, overwrite=self.overwrite)
         console.will_write(self.target)
-        registration = results.read_registration(self.transforms)
         stack = io.read(self.source, axes=self.axes, spacing=self.spacing, units=self.units)
+        registration = results.read_registration(self.transforms, otherwise=stack.grid)
         placed = results.placed_like(stack, registration)
         if placed is not stack and placed.spacing != stack.spacing:
             console.print(f"{self.source} says no pixel size; that of the transforms is taken.", soft_wrap=True)
@@ -333,7 +333,7 @@ def _execute(recipe: pipeline.Pipeline, command: RecipeTask, console: Teller) ->
     console.will_write(command.target)
     models = [load_model(path, pipeline.FAMILIES) for path in command.model]
     points = None if command.keypoints is None else io.read_keypoints(command.keypoints)
-    start = None if command.start is None else results.read_registration(command.start)
+    start = None if command.start is None else results.read_registration(command.start, otherwise=stack.grid)
     if start is not None:
         results.check_same_units(start, stack)
     helped: dict[str, Any] = {

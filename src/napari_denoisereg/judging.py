@@ -62,6 +62,11 @@ def evaluate(keypoints: Keypoints, registration: Registration | None = None) -> 
     if registration is None:
         return registration_error(keypoints)
     grid = registration.grid
+    if keypoints.n_axes != grid.ndim:
+        raise ValueError(
+            f"Expected keypoints with {grid.ndim} coordinates, as the registration has axes, got {keypoints.n_axes}; choose "
+            "those of this movie."
+        )
     unit = grid.units[-1]
     return registration_error(keypoints, mappings(registration, grid), spacing=grid.spacing, unit=unit)
 

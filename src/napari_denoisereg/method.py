@@ -147,6 +147,8 @@ class Method(BaseModel):
             return cls.member(value)()
         if isinstance(value, Method):
             raise TypeError(f"Expected a {cls.family}, got the {value.family} {value.kind!r}.")
+        if not isinstance(value, Mapping):
+            raise TypeError(f"Expected a {cls.family}, one of {', '.join(cls.members())} or its settings, got {value!r}.")
         return cls.model_validate(dict(value))
 
     def to_dict(self) -> dict[str, Any]:
@@ -185,6 +187,10 @@ class Method(BaseModel):
         if isinstance(value, str) and cls.family:
             value = {"kind": value}
         if not isinstance(value, dict) or "kind" not in value:
+            if isinstance(value, dict) and cls.family and not cls.kind and cls._members:
+                raise ValueError(
+                    f"Expected settings with the kind of {cls.family}, one of {', '.join(cls.members())}, got {value}."
+                )
             return inner(value)
         settings = {name: entry for name, entry in value.items() if name != "kind"}
         if cls.kind == value["kind"]:

@@ -101,7 +101,7 @@ def _told(registration: Registration) -> dict[str, Any]:
     return {**figures, "reasons": {str(frame): reason for frame, reason in registration.reasons.items()}}
 
 
-def read_registration(path: str | Path, *, grid: Grid | None = None) -> Registration:
+def read_registration(path: str | Path, *, grid: Grid | None = None, otherwise: Grid | None = None) -> Registration:
     """Read the transforms of a result, or of any transforms file.
 
     Parameters
@@ -109,7 +109,9 @@ def read_registration(path: str | Path, *, grid: Grid | None = None) -> Registra
     path : str or Path
         ``OUT.zarr`` of `write_result`, or what `io.write_transforms` wrote.
     grid : Grid, optional
-        The fixed space, for files that do not say it.
+        The fixed space, whatever the file says.
+    otherwise : Grid, optional
+        The fixed space where the file does not say it.
 
     Returns
     -------
@@ -120,7 +122,7 @@ def read_registration(path: str | Path, *, grid: Grid | None = None) -> Registra
     if place.is_dir() or not place.suffix:
         inner = find(place) / TRANSFORMS
         place = inner if inner.is_dir() else place
-    transforms, stated = read_transforms(place, grid=grid)
+    transforms, stated = read_transforms(place, grid=grid, otherwise=otherwise)
     return Registration(transforms, stated)
 
 

@@ -29,7 +29,7 @@ class Stack:
 
     Contract:
 
-    - ``data`` has ``shape``, ``dtype`` and basic slicing (numpy, dask, zarr); it is never changed.
+    - ``data`` has ``shape``, ``dtype`` and basic slicing (numpy, dask, zarr, or a torch Tensor); it is never changed.
     - ``axes`` has one letter of ``"tczyx"`` per dimension, each at most once, ending in ``"yx"``.
     - ``spacing``, ``origin``, ``units`` have one entry per axis (defaults: 1, 0, ``"pixel"``).
     - there are frames to go through: ``t``, or else ``z``.
@@ -66,6 +66,8 @@ class Stack:
     history: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.data, Tensor):
+            object.__setattr__(self, "data", self.data.detach().cpu().numpy())
         if not hasattr(self.data, "shape") or not hasattr(self.data, "dtype"):
             object.__setattr__(self, "data", np.asarray(self.data))
         _check_axes(self.axes, tuple(self.data.shape))

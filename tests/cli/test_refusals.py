@@ -113,6 +113,17 @@ def test_labels_without_pixel_size_take_that_of_the_transforms(
     assert (np.asarray(first.data) != plain).any()
 
 
+def test_matrices_of_another_program_live_on_the_grid_of_the_movie(folder: Path, told: Told) -> None:
+    lines = (folder / "motion.csv").read_text().splitlines(keepends=True)
+    (folder / "plain.csv").write_text("".join(line for line in lines if not line.startswith("#")))
+    for name in ("motion", "plain"):
+        assert told("apply", folder / f"{name}.csv", folder / "movie.tif", folder / f"{name}.tif") == (0, "")
+    first, second = (np.asarray(io.read(folder / f"{name}.tif").data) for name in ("motion", "plain"))
+    np.testing.assert_array_equal(first, second)
+    words = ("register", folder / "movie.tif", folder / "out.zarr", "affine", "--start", folder / "plain.csv")
+    assert told(*words)[0] == 0
+
+
 def test_micrometres_are_not_applied_to_pixels(folder: Path, told: Told) -> None:
     larger = np.asarray(io.read(folder / "movie.tif").data).repeat(2, axis=1).repeat(2, axis=2)
     io.write(dr.Stack(larger, "tyx"), folder / "plain.tif")

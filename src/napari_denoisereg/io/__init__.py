@@ -146,9 +146,11 @@ def write_steps(stack: Stack, path: str | Path, *, overwrite: bool = False, **op
 
     Raises
     ------
-    OSError, ValueError
+    OSError, ValueError, TypeError
         See `write`.
     """
+    if not isinstance(stack, Stack):
+        raise TypeError(f"Expected a Stack to write, got {type(stack).__name__}; name its axes: Stack(array, axes='tyx').")
     check_suffix(path)
     if tiff.is_tiff(path):
         return tiff.write(stack, path, overwrite=overwrite, **options)

@@ -84,7 +84,7 @@ def write_transforms(
     return target
 
 
-def read_transforms(path: str | Path, *, grid: Grid | None = None) -> tuple[PerFrame, Grid]:
+def read_transforms(path: str | Path, *, grid: Grid | None = None, otherwise: Grid | None = None) -> tuple[PerFrame, Grid]:
     """Read the transforms of a stack.
 
     Parameters
@@ -92,21 +92,23 @@ def read_transforms(path: str | Path, *, grid: Grid | None = None) -> tuple[PerF
     path : str or Path
         See `write_transforms`; files of other programs are read too.
     grid : Grid, optional
-        The fixed space, for files that do not say it (ITK affines and tables of other programs).
+        The fixed space, whatever the file says.
+    otherwise : Grid, optional
+        The fixed space where the file does not say it (ITK affines and tables of other programs).
 
     Returns
     -------
     transforms : PerFrame
         One per frame.
     grid : Grid
-        The fixed space: ``grid`` where given, else what the file says.
+        The fixed space: ``grid`` where given, else what the file says, else ``otherwise``.
 
     Raises
     ------
     FileNotFoundError
         When there is no such file.
     ValueError
-        When it is damaged, holds no transforms, or does not say the fixed space and ``grid`` is not given.
+        When it is damaged, holds no transforms, or does not say the fixed space and nobody else does.
     ImportError
         When it is an ITK file and SimpleITK is not installed.
     """
@@ -120,7 +122,7 @@ def read_transforms(path: str | Path, *, grid: Grid | None = None) -> tuple[PerF
         transforms, stated = transforms_itk.read_file(source)
     else:
         transforms, stated = transforms_itk.read_folder(source)
-    chosen = grid or stated
+    chosen = grid or stated or otherwise
     if chosen is None:
         raise ValueError(f"{source} does not say on which grid its transforms live; pass grid=stack.grid.")
     if chosen.ndim != transforms[0].ndim:

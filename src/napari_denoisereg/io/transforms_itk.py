@@ -253,7 +253,5 @@ def _simpleitk() -> Any:
     try:
         import SimpleITK as sitk  # noqa: N813 - its usual name
     except ImportError as error:
-        raise ImportError(
-            "ITK files need SimpleITK, which is not installed; run: pip install SimpleITK"
-        ) from error
+        raise ImportError("ITK files need SimpleITK, which is not installed; run: pip install SimpleITK") from error
     return sitk
