@@ -9,6 +9,7 @@ import torch
 from napari_denoisereg.evaluation.synthetic import nuclei_movie
 from napari_denoisereg.geometry import Affine, Displacement, Grid, Identity, PerFrame, Translation, warp
 from napari_denoisereg.register.affine import AffineDescent
+from napari_denoisereg.register.pose import Pose
 from napari_denoisereg.register.quality import judge, measure
 from napari_denoisereg.register.registration import Registration
 from napari_denoisereg.register.stacks import register_stack
@@ -88,6 +89,22 @@ def test_a_turned_frame_is_found_again(movie: np.ndarray, turned: Callable, erro
     for frame_number in {*range(1, 7)} - {PLANTED}:
         still = Translation([-0.8 * frame_number, 0.5 * frame_number])
         assert error(found.transforms[frame_number], still, GRID) < 1
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_cells_that_crawl_apart_are_not_sought_in_a_corner(seed: int) -> None:
+    """Nothing moves them all alike, and a few of them look like a few others wherever one looks."""
+    rng, side = np.random.default_rng(seed), 96
+    place, way = rng.uniform(8, side - 8, (14, 2)), rng.normal(0, 0.9, (14, 2))
+    bright, size = rng.uniform(0.3, 1, 14), rng.uniform(2.5, 4.5, (14, 2))
+    points, frames = np.stack(np.mgrid[:side, :side]), []
+    for _ in range(12):
+        away = (points[None] - place[:, :, None, None]) / size[:, :, None, None]
+        cells = bright[:, None, None] * np.exp(-((away**2).sum(1) ** 2) / 4)
+        frames.append(cells.sum(0) + rng.normal(0, 0.02, (side, side)))
+        place = place + way + rng.normal(0, 0.75, (14, 2))
+    found = finish(register_stack(Stack(np.stack(frames).astype(np.float32), "tyx"), [Pose(), AffineDescent()]))
+    assert min(found.quality["overlap"]) > 0.5
 
 
 def test_figures_are_right(movie: np.ndarray) -> None:

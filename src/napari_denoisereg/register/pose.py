@@ -75,8 +75,8 @@ class Pose(Registrar, kind="pose"):
         coarse = [level for level in levels if max(level.grid.shape) <= 2 * self.side] or levels[:1]
         many = [level.repeat(len(starts)) for level in coarse]
         refined, scores = descend(many, starts, self.motion)
-        # A high correlation over a small overlap is less telling, here as in the search.
-        scores = scores * overlap(many[-1], refined) ** 0.25
+        # A high correlation over a small overlap is less telling: cells that crawl look alike in any corner.
+        scores = torch.where(scores > 0, scores * overlap(many[-1], refined).sqrt(), scores)
         scores[0] += self.margin
         best = refined[int(scores.argmax())][None]
         return descend(levels[len(coarse) :], best, self.motion)[0]

@@ -83,6 +83,50 @@ class Eye:
         return (1 - float(self._unlike(one[0], other[0], overlap)) if share >= LEAST_OVERLAP else -1.0), share
 
 
+def likeness(alike: float, share: float) -> float:
+    """By what one of several transforms is chosen: a correlation, less the smaller the overlap it was measured on.
+
+    The smaller an overlap, the less telling. Below half of a frame it counts for little: a few cells look like a few others in
+    some corner of any frame.
+
+    Parameters
+    ----------
+    alike, share : float
+        Correlation over the overlap, and its share of the frame: see `Eye.compare`.
+
+    Returns
+    -------
+    float
+        From -1 to 1.
+    """
+    return alike * share**0.25 * min(1.0, 2 * share) ** 2 if alike > 0 else alike
+
+
+def is_blown_up(transform: Transform, before: Transform | None = None) -> bool:
+    """Whether an affine transform grows or shrinks a frame more than any specimen does.
+
+    What has nothing in common is alike once it is blown up until nothing is left to see.
+
+    Parameters
+    ----------
+    transform : Transform
+        Others than affine ones are not looked at.
+    before : Transform, optional
+        The motion it started from, compared with which it must not grow.
+
+    Returns
+    -------
+    bool
+        True beyond `LARGEST_STRETCH`.
+    """
+    if not transform.is_affine:
+        return False
+    size = float(torch.linalg.det(transform.matrix()[:-1, :-1]))
+    if before is not None and before.is_affine:
+        size /= float(torch.linalg.det(before.matrix()[:-1, :-1]))
+    return not 1 / LARGEST_STRETCH < size < LARGEST_STRETCH
+
+
 def measure(
     stack: Stack, transforms: PerFrame, device: torch.device | str = "cpu", *, motion: PerFrame | None = None
 ) -> Steps[dict[str, Floats]]:

@@ -14,7 +14,7 @@ from napari_denoisereg.geometry.landmarks import fit
 from napari_denoisereg.model import Model
 from napari_denoisereg.register.descent import as_transforms, as_weights, descend, pyramid
 from napari_denoisereg.register.pose import Pose
-from napari_denoisereg.register.quality import LARGEST_STRETCH, Eye
+from napari_denoisereg.register.quality import Eye, is_blown_up, likeness
 from napari_denoisereg.register.registrar import Registrar
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Progress, Steps
@@ -66,16 +66,15 @@ def retry(
         yield Progress(number, len(lost), f"retrying frame {frame}")
         image, moving = eye.image(frame), stack.tensor([frame], device)
 
-        def likeness(transform: Transform, image: torch.Tensor = image) -> float:
-            alike, share = eye.compare(reference, eye.warped(image, transform))
-            return alike * share**0.25 if alike > 0 else alike  # a small overlap is less telling
+        def worth(transform: Transform, image: torch.Tensor = image) -> float:
+            return likeness(*eye.compare(reference, eye.warped(image, transform)))
 
-        before = likeness(transforms[frame])
-        best = max((yield from _started(first, moving, stack.grid, _starts(transforms, frame, lost, stack.grid))), key=likeness)
-        if registrar is not None and likeness(best) > before:
+        before = worth(transforms[frame])
+        best = max((yield from _started(first, moving, stack.grid, _starts(transforms, frame, lost, stack.grid))), key=worth)
+        if registrar is not None and worth(best) > before:
             finer = (yield from registrar.align(first, moving, stack.grid, start=[best], model=model))[0]
-            best = max(best, finer, key=likeness)
-        after = likeness(best)
+            best = max(best, finer, key=worth)
+        after = worth(best)
         failures = 0 if after > before + LEAST_GAIN else failures + 1
         if not failures:
             transforms[frame] = best
@@ -96,9 +95,7 @@ def _started(fixed: torch.Tensor, moving: torch.Tensor, grid: Grid, starts: Sequ
     pose = yield from SEARCH[grid.ndim].align(fixed, moving, grid)
     levels = [level.repeat(len(starts) + 1) for level in pyramid(fixed, moving, grid, coarsest=32, finest=2, blur=1.0)]
     refined = descend(levels, as_weights([*starts, *pose]), "affine")[0]
-    # What has nothing in common is alike once it is blown up until nothing is left to see: no specimen does that.
-    size = torch.linalg.det(refined[:, :, :-1])
-    return [*pose, *as_transforms(refined[(size > 1 / LARGEST_STRETCH) & (size < LARGEST_STRETCH)])]
+    return [*pose, *(each for each in as_transforms(refined) if not is_blown_up(each))]
 
 
 def straight(transform: Transform, grid: Grid) -> Transform:

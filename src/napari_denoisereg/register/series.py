@@ -23,7 +23,7 @@ from napari_denoisereg.geometry import Identity, PerFrame, Transform
 from napari_denoisereg.method import Method, setting
 from napari_denoisereg.model import Model
 from napari_denoisereg.register.anchors import Landmarks
-from napari_denoisereg.register.quality import Eye
+from napari_denoisereg.register.quality import Eye, is_blown_up, likeness
 from napari_denoisereg.register.registrar import Registrar
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Pace, Progress, Steps, portion
@@ -181,12 +181,12 @@ class Combined(Series, kind="combined"):
         if task.landmarks is not None:
             # Likeness alone cannot judge what was not only made for likeness.
             return refined
-        before = yield from portion(similarity_to_first(task.stack, chained, task.device), 0.9, 0.95)
-        after = yield from portion(similarity_to_first(task.stack, refined, task.device), 0.95, 1.0)
-        chosen = [
-            fine if gain > self.least_gain else rough
-            for rough, fine, gain in zip(chained, refined, (after - before).tolist(), strict=True)
-        ]
+        before = yield from portion(_compared(task.stack, chained, task.device), 0.9, 0.95)
+        after = yield from portion(_compared(task.stack, refined, task.device), 0.95, 1.0)
+        chosen = list[Transform]()
+        for rough, fine, one, other in zip(chained, refined, before, after, strict=True):
+            is_better = likeness(*other) - likeness(*one) > self.least_gain and not is_blown_up(fine, rough)
+            chosen.append(fine if is_better else rough)
         return PerFrame([Identity(task.stack.grid.ndim), *chosen[1:]])
 
 
@@ -207,7 +207,7 @@ def similarity_to_first(stack: Stack, transforms: PerFrame, device: torch.device
     Steps of Tensor
         ``(T,)``, float64: 1 is alike.
     """
-    return _similarities(stack, transforms, device, to_previous=False)
+    return _alike((yield from _compared(stack, transforms, device)))
 
 
 def similarity_to_previous(stack: Stack, transforms: PerFrame, device: torch.device | str = "cpu") -> Steps[Tensor]:
@@ -223,20 +223,27 @@ def similarity_to_previous(stack: Stack, transforms: PerFrame, device: torch.dev
     Steps of Tensor
         ``(T,)``, float64: 1 is alike; the first frame has none before it and gets 1.
     """
-    return _similarities(stack, transforms, device, to_previous=True)
+    return _alike((yield from _compared(stack, transforms, device, to_previous=True)))
 
 
-def _similarities(stack: Stack, transforms: PerFrame, device: torch.device | str, *, to_previous: bool) -> Steps[Tensor]:
-    eye, pace, scores = Eye(stack, device), Pace(), [1.0]
+def _compared(
+    stack: Stack, transforms: PerFrame, device: torch.device | str, *, to_previous: bool = False
+) -> Steps[list[tuple[float, float]]]:
+    """Correlation and overlap of every warped frame with the first, or the one before."""
+    eye, pace, found = Eye(stack, device), Pace(), [(1.0, 1.0)]
     reference = eye.warped(eye.image(0), transforms[0])
     for number in range(1, stack.n_frames):
         seen = eye.warped(eye.image(number), transforms[number])
-        scores.append(eye.compare(reference, seen)[0])
+        found.append(eye.compare(reference, seen))
         if to_previous:
             reference = seen
         if pace.is_due(last=number + 1 == stack.n_frames):
             yield Progress(number + 1, stack.n_frames, "comparing frames")
-    return torch.tensor(scores, dtype=torch.float64)
+    return found
+
+
+def _alike(compared: Sequence[tuple[float, float]]) -> Tensor:
+    return torch.tensor([alike for alike, _ in compared], dtype=torch.float64)
 
 
 def _refine(task: Task, fixed: Callable[[int], Tensor], start: PerFrame | None) -> Steps[PerFrame]:
