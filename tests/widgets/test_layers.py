@@ -132,7 +132,7 @@ def test_stack_of_a_lazy_layer_reads_nothing() -> None:
         (lambda: Image(np.zeros((4, 8, 8, 3)), rgb=True), TypeError, "colour"),
         (lambda: Image([np.zeros((4, 16, 16)), np.zeros((4, 8, 8))], multiscale=True), TypeError, "multiscale"),
         (lambda: Image(np.zeros((8, 8))), ValueError, "single 2D image"),
-        (lambda: Image(np.zeros((4, 8, 8), bool)), TypeError, "bool"),
+        (lambda: Image(np.zeros((4, 8, 8), bool)), TypeError, "mask, which only knows yes and no"),
         (lambda: Labels(np.zeros((4, 8, 8), int)), TypeError, "choose an image layer"),
         (lambda: Image(np.zeros((2, 2, 2, 2, 8, 8))), ValueError, "one letter"),
     ],
@@ -140,6 +140,12 @@ def test_stack_of_a_lazy_layer_reads_nothing() -> None:
 def test_bad_layers_are_refused_with_a_reason(layer: object, error: type, words: str) -> None:
     with pytest.raises(error, match=words):
         stack_from(layer())
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in divide:RuntimeWarning")  # napari, of its thumbnail
+def test_empty_layers_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"'nothing' is empty: it has no pixels. Open"):
+        stack_from(Image(np.zeros((0, 8, 8)), name="nothing", contrast_limits=(0, 1)))
 
 
 @pytest.mark.parametrize("axes", ["yx", "txy", "tty", "abc", "", "cyx"])

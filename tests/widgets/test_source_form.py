@@ -38,6 +38,13 @@ def test_corrected_axes_survive_changes_of_the_layer(shown: tuple[SourceForm, Im
     assert (stack.axes, stack.spacing) == ("zyx", (3, 0.5, 0.5))
 
 
+def test_pictures_of_a_few_pixels_are_refused(shown: tuple[SourceForm, Image, Image]) -> None:
+    form, first, _ = shown
+    first.data = np.zeros((16, 16, 6))
+    assert "Only 16 frames of 16 × 6 px: too small" in form.words()
+    assert form.stack() is None
+
+
 def test_axes_of_another_layer_are_guessed(shown: tuple[SourceForm, Image, Image]) -> None:
     form, first, second = shown
     form._axes.setCurrentText("zyx")

@@ -324,6 +324,8 @@ class DenoiseRegisterDock(Dock):
         if not self._runner.is_running:
             self._estimate.set_job(recipe, self._source.stack(), self._device.device())
         self._run.setEnabled(is_ready)
+        if recipe is not None and self._source.stack() is None:
+            problem = self._source.words()  # under the layer, too
         self._run.setToolTip(problem or ABOUT_RUN)
         self._save.setEnabled(recipe is not None)
         self._actions.setEnabled(is_ready)

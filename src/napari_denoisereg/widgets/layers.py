@@ -19,6 +19,8 @@ import numpy as np
 from napari.layers import Image, Layer
 from napari.utils.transforms import CompositeAffine
 
+from napari_denoisereg.widgets.unsuitable import refuse_unsuitable
+
 if TYPE_CHECKING:
     from napari_denoisereg.method import Method
     from napari_denoisereg.stack import Stack
@@ -107,11 +109,11 @@ def stack_from(layer: Layer, axes: str | None = None) -> Stack:
     TypeError
         For layers that are no images, RGB, multiscale, bool or complex data.
     ValueError
-        For a single 2D image, and axes that do not fit the data.
+        For a single 2D image, an empty layer, and axes that do not fit the data.
     """
     from napari_denoisereg.stack import Stack
 
-    _refuse(layer)
+    refuse_unsuitable(layer)
     chosen = detect_axes(layer) if axes is None else axes
     return Stack(
         layer.data,
@@ -120,24 +122,6 @@ def stack_from(layer: Layer, axes: str | None = None) -> Stack:
         units=tuple(str(unit) for unit in layer.units),
         name=layer.name,
     )
-
-
-def _refuse(layer: Layer) -> None:
-    if not isinstance(layer, Image):
-        raise TypeError(f"{layer.name!r} is a {type(layer).__name__} layer; choose an image layer.")
-    if layer.rgb:
-        raise TypeError(
-            f"{layer.name!r} is a colour (RGB) picture; right-click it, choose 'Split RGB', and use one of the parts."
-        )
-    if layer.multiscale:
-        raise TypeError(
-            f"{layer.name!r} is a multiscale pyramid; open one resolution of it as a layer of its own, "
-            "e.g. viewer.add_image(layer.data[0])."
-        )
-    if layer.ndim == 2:
-        raise ValueError(
-            f"{layer.name!r} is a single 2D image: there is nothing to align it to. Open the whole time-lapse or section stack."
-        )
 
 
 def in_words(stack: Stack) -> str:

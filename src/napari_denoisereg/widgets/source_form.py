@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 AXES_CHOICES = {3: ("tyx", "zyx"), 4: ("tzyx", "tcyx", "czyx", "zcyx", "ctyx"), 5: ("tczyx", "tzcyx", "ctzyx")}
 CORRECTIONS = "axes"
+LEAST_SIDE = 8  # px of a picture
 NO_LAYER = "Open a time-lapse or a stack of sections first, or try File > Open Sample."
 
 
@@ -152,6 +153,8 @@ class SourceForm(QWidget):
                 f"Only {in_words(stack)} along {stack.frame_axis!r}: there is nothing to align. "
                 "Correct the axes or open the whole movie."
             )
+        if min(stack.grid.shape[-2:]) < LEAST_SIDE:
+            raise ValueError(f"Only {in_words(stack)}: too small to see what moves. Open a larger part of the picture.")
         return stack
 
 
