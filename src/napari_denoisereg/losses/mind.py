@@ -36,6 +36,7 @@ class Mind(Similarity, kind="mind"):
 
     title: ClassVar[str] = "Neighbourhood descriptor (MIND)"
     reference: ClassVar[str] = "https://doi.org/10.1016/j.media.2012.05.008"
+    bridges_stains: ClassVar[bool] = True
 
     sigma: float = setting(1.0, "Width of the patches (standard deviation).", unit="px", ge=0.3, le=20)
     reach: int = setting(1, "Distance between the patches that are compared.", unit="px", ge=1, le=20, advanced=True)

@@ -36,6 +36,7 @@ class MutualInformation(Similarity, kind="mutual_information"):
 
     title: ClassVar[str] = "Mutual information"
     reference: ClassVar[str] = "https://doi.org/10.1109/TMI.2003.809072"
+    bridges_stains: ClassVar[bool] = True
 
     bins: int = setting(32, "Number of brightness levels in the histogram.", ge=4, le=256)
 

@@ -3,6 +3,8 @@
 To add one: one new file in this folder with one subclass.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -10,7 +12,15 @@ from napari_denoisereg.method import Method
 
 
 class Similarity(Method, family="similarity"):
-    """How alike two images are, low = alike."""
+    """How alike two images are, low = alike.
+
+    Attributes
+    ----------
+    bridges_stains : bool
+        Whether what is bright in one image may be dark in the other.
+    """
+
+    bridges_stains: ClassVar[bool] = False
 
     def __call__(self, fixed: Tensor, warped: Tensor, valid: Tensor | None = None) -> Tensor:
         """Compare images item by item.

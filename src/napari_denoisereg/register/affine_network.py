@@ -25,6 +25,8 @@ from napari_denoisereg.register.descent import (
     homogeneous,
     pyramid,
 )
+from napari_denoisereg.register.motions import in_px
+from napari_denoisereg.register.texture import textured
 from napari_denoisereg.register.trained import TrainedRegistrar
 from napari_denoisereg.steps import Pace, Progress, Steps
 from napari_denoisereg.tiling import pad_to_multiple
@@ -88,6 +90,8 @@ class AffineNetworkRegistrar(TrainedRegistrar):
 
     def _levels(self, network: Any, pair: Pair, grid: Grid) -> list[Pyramid]:  # noqa: ARG002 - for members that denoise
         """The images that the refinement compares, from coarse to fine."""
+        if self.bridges_stains:  # how bright a place is says nothing then, how rough it is does
+            pair = textured(pair[0], in_px(grid)), textured(pair[1], in_px(grid))
         return pyramid(*pair, grid, coarsest=32, finest=self.finest, blur=1.0)
 
     def _align_few(self, network: Any, pair: Pair, grid: Grid, start: Sequence[Transform] | None) -> Tensor:

@@ -61,10 +61,12 @@ class Eye:
         Without channel axis.
     device : torch.device or str
         Where to compute.
+    bridges_stains : bool
+        Whether what is bright in one frame may be dark in another: then the sign of a correlation does not count.
     """
 
-    def __init__(self, stack: Stack, device: torch.device | str) -> None:
-        self._stack, self._device, self._unlike = stack, device, Correlation()
+    def __init__(self, stack: Stack, device: torch.device | str, *, bridges_stains: bool = False) -> None:
+        self._stack, self._device, self._unlike, self._bridges_stains = stack, device, Correlation(), bridges_stains
         self.grid = _coarse(stack.grid, VOXELS)
 
     def image(self, frame: int) -> Tensor:
@@ -80,7 +82,14 @@ class Eye:
         """Correlation of two warped images where both are defined (-1 for hardly any overlap), and the share of that."""
         overlap = one[1] & other[1]
         share = float(overlap.float().mean())
-        return (1 - float(self._unlike(one[0], other[0], overlap)) if share >= LEAST_OVERLAP else -1.0), share
+        if share < LEAST_OVERLAP:
+            return -1.0, share
+        return self.sign(one, other) * (1 - float(self._unlike(one[0], other[0], overlap))), share
+
+    def sign(self, one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> float:
+        """-1 where what is bright in one image may be, and is, dark in the other; else 1."""
+        is_inverted = self._bridges_stains and float(self._unlike(one[0], other[0], one[1] & other[1])) > 1
+        return -1.0 if is_inverted else 1.0
 
 
 def likeness(alike: float, share: float) -> float:
@@ -128,7 +137,12 @@ def is_blown_up(transform: Transform, before: Transform | None = None) -> bool:
 
 
 def measure(
-    stack: Stack, transforms: PerFrame, device: torch.device | str = "cpu", *, motion: PerFrame | None = None
+    stack: Stack,
+    transforms: PerFrame,
+    device: torch.device | str = "cpu",
+    *,
+    motion: PerFrame | None = None,
+    bridges_stains: bool = False,
 ) -> Steps[dict[str, Floats]]:
     """Measure every frame of a registration, cheaply.
 
@@ -142,6 +156,8 @@ def measure(
         Where to compute.
     motion : PerFrame, optional
         Whose Jacobian is looked at, where a part of the motion was applied to the stack before; ``transforms`` by default.
+    bridges_stains : bool
+        See `Eye`.
 
     Returns
     -------
@@ -152,7 +168,7 @@ def measure(
         Jacobian determinant; ``"folded"``, share of the frame where it is not positive; ``"contrast"``, standard deviation;
         ``"copy"``, an earlier frame that is exactly the same, NaN where there is none.
     """
-    eye, pace, rows = Eye(stack, device), Pace(), list[dict[str, float]]()
+    eye, pace, rows = Eye(stack, device, bridges_stains=bridges_stains), Pace(), list[dict[str, float]]()
     still, seen, pairs, slips = Identity(stack.grid.ndim), dict[bytes, int](), list[tuple[Tensor, Tensor]](), [0.0]
     for frame in range(stack.n_frames):
         image = eye.image(frame)
@@ -165,7 +181,8 @@ def measure(
         row = {"before": before[0], "after": after[0], "overlap": after[1], "contrast": contrast}
         rows.append({**row, **_shape((motion or transforms)[frame], eye.grid), "copy": math.nan if copy == frame else copy})
         if frame:
-            pairs.append((_smaller(_filled(*moved), eye.grid), _smaller(_filled(*reference), eye.grid)))
+            sign = eye.sign(reference, moved)
+            pairs.append((_smaller(sign * _filled(*moved), eye.grid), _smaller(_filled(*reference), eye.grid)))
         if stack.frame_axis == "z":
             unmoved, reference = plain, moved
         if len(pairs) == AT_ONCE or (pairs and frame + 1 == stack.n_frames):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from napari_denoisereg.geometry import Grid, PerFrame, Transform
+from napari_denoisereg.losses import Similarity
 from napari_denoisereg.method import Method
 from napari_denoisereg.model import Model
 from napari_denoisereg.stack import Stack
@@ -55,6 +56,12 @@ class Registrar(Method, family="registrar"):
     takes_landmarks: ClassVar[bool] = False
     """Whether places that a person marked can be a part of what it minimises, so that `align_marked` works, and where it is
     group-wise `align_movie_marked`."""
+
+    @property
+    def bridges_stains(self) -> bool:
+        """Whether what is bright in one image may be dark in the other."""
+        similarity = getattr(self, "similarity", None)
+        return isinstance(similarity, Similarity) and similarity.bridges_stains
 
     @property
     def wants_raw(self) -> bool:

@@ -13,9 +13,11 @@ from napari_denoisereg.geometry import Affine, Grid, Identity, PerFrame, Transfo
 from napari_denoisereg.geometry.landmarks import fit
 from napari_denoisereg.model import Model
 from napari_denoisereg.register.descent import as_transforms, as_weights, descend, pyramid
+from napari_denoisereg.register.motions import in_px
 from napari_denoisereg.register.pose import Pose
 from napari_denoisereg.register.quality import Eye, is_blown_up, likeness
 from napari_denoisereg.register.registrar import Registrar
+from napari_denoisereg.register.texture import textured
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Progress, Steps
 
@@ -57,7 +59,8 @@ def retry(
     Steps of (PerFrame, mapping of int to str)
         The transforms, and for each frame that has another one now what was gained, in words.
     """
-    eye, transforms, gains, failures = Eye(stack, device), list(found), dict[int, str](), 0
+    eye = Eye(stack, device, bridges_stains=registrar is not None and registrar.bridges_stains)
+    transforms, gains, failures = list(found), dict[int, str](), 0
     first = stack.tensor([0], device)
     reference = eye.warped(eye.image(0), transforms[0])
     for number, frame in enumerate(lost):
@@ -70,7 +73,10 @@ def retry(
             return likeness(*eye.compare(reference, eye.warped(image, transform)))
 
         before = worth(transforms[frame])
-        best = max((yield from _started(first, moving, stack.grid, _starts(transforms, frame, lost, stack.grid))), key=worth)
+        seen = (first, moving)
+        if registrar is not None and registrar.bridges_stains:  # how bright a place is says nothing then, how rough it is does
+            seen = textured(first, in_px(stack.grid)), textured(moving, in_px(stack.grid))
+        best = max((yield from _started(*seen, stack.grid, _starts(transforms, frame, lost, stack.grid))), key=worth)
         if registrar is not None and worth(best) > before:
             finer = (yield from registrar.align(first, moving, stack.grid, start=[best], model=model))[0]
             best = max(best, finer, key=worth)

@@ -181,8 +181,9 @@ class Combined(Series, kind="combined"):
         if task.landmarks is not None:
             # Likeness alone cannot judge what was not only made for likeness.
             return refined
-        before = yield from portion(_compared(task.stack, chained, task.device), 0.9, 0.95)
-        after = yield from portion(_compared(task.stack, refined, task.device), 0.95, 1.0)
+        stains = task.registrar.bridges_stains
+        before = yield from portion(_compared(task.stack, chained, task.device, bridges_stains=stains), 0.9, 0.95)
+        after = yield from portion(_compared(task.stack, refined, task.device, bridges_stains=stains), 0.95, 1.0)
         chosen = list[Transform]()
         for rough, fine, one, other in zip(chained, refined, before, after, strict=True):
             is_better = likeness(*other) - likeness(*one) > self.least_gain and not is_blown_up(fine, rough)
@@ -227,10 +228,15 @@ def similarity_to_previous(stack: Stack, transforms: PerFrame, device: torch.dev
 
 
 def _compared(
-    stack: Stack, transforms: PerFrame, device: torch.device | str, *, to_previous: bool = False
+    stack: Stack,
+    transforms: PerFrame,
+    device: torch.device | str,
+    *,
+    to_previous: bool = False,
+    bridges_stains: bool = False,
 ) -> Steps[list[tuple[float, float]]]:
     """Correlation and overlap of every warped frame with the first, or the one before."""
-    eye, pace, found = Eye(stack, device), Pace(), [(1.0, 1.0)]
+    eye, pace, found = Eye(stack, device, bridges_stains=bridges_stains), Pace(), [(1.0, 1.0)]
     reference = eye.warped(eye.image(0), transforms[0])
     for number in range(1, stack.n_frames):
         seen = eye.warped(eye.image(number), transforms[number])

@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -174,13 +175,13 @@ def train_and_register(  # noqa: PLR0913 - everything after registrars is a keyw
         way = replace(way, models=(*used, *models), learnt=(*used, *learnt), landmarks=landmarks and landmarks.before(found))
         rest, used = yield from portion(_find(seen, others, registrars, way, None), 0.5, 0.95, "in the region")
         found = rest.then(found)
-    figures = yield from portion(_measured(stack, found, region, way.device), 0.95, 0.97)
+    figures = yield from portion(_measured(stack, found, region, registrars, way.device), 0.95, 0.97)
     gains: Mapping[int, str] = {}
     doubts = _doubts(figures, stack)
     if doubts.lost and stack.frame_axis != "z" and landmarks is None and not is_followed:
         found, gains = yield from portion(_retried(seen, others, registrars, used, found, doubts, way), 0.97, 0.99)
         if gains:
-            figures = yield from portion(_measured(stack, found, region, way.device), 0.99, 1.0)
+            figures = yield from portion(_measured(stack, found, region, registrars, way.device), 0.99, 1.0)
             doubts = _doubts(figures, stack)
     yield Progress(1, 1, "checking frames")
     step = {"register": [registrar.to_dict() for registrar in registrars], "series": way.series.to_dict()}
@@ -195,16 +196,17 @@ def _confined(stack: Stack, region: Region | None) -> Stack:
 
 
 def _measured(
-    stack: Stack, found: PerFrame, region: Region | None, device: torch.device
+    stack: Stack, found: PerFrame, region: Region | None, registrars: Sequence[Registrar], device: torch.device
 ) -> Steps[dict[str, NDArray[np.float64]]]:
     """Figures per frame, in the region."""
     seen = _confined(stack, region)
+    check = partial(measure, device=device, bridges_stains=any(registrar.bridges_stains for registrar in registrars))
     if region is None or not region.is_followed:
-        return (yield from measure(seen, found, device))
+        return (yield from check(seen, found))
     still = PerFrame([Identity(stack.grid.ndim)] * stack.n_frames)
-    before = (yield from portion(measure(seen, still, device), 0.0, 0.5))["before"]
+    before = (yield from portion(check(seen, still), 0.0, 0.5))["before"]
     seen = _confined(Registration(found, stack.grid).warp(stack, outside="edge"), region)
-    after = yield from portion(measure(seen, still, device, motion=found), 0.5, 1.0)
+    after = yield from portion(check(seen, still, motion=found), 0.5, 1.0)
     return {**after, "before": before}
 
 
