@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from napari_denoisereg import device as devices
 from napari_denoisereg import saved_recipes
@@ -33,7 +34,7 @@ from napari_denoisereg.judging import evaluate as evaluate
 from napari_denoisereg.judging import keypoint_score as keypoint_score
 from napari_denoisereg.judging import mappings as mappings
 from napari_denoisereg.judging import validation_frames
-from napari_denoisereg.method import Method, setting
+from napari_denoisereg.method import Method, in_words, setting
 from napari_denoisereg.model import Model
 from napari_denoisereg.register import Registrar, Registration, Series
 from napari_denoisereg.register.anchors import Landmarks, check_landmarks
@@ -380,6 +381,8 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Pipeline) -> Pipeline:
         text, source = path.read_bytes(), str(path)
     try:
         return Pipeline.model_validate(json.loads(text))
+    except ValidationError as error:
+        raise ValueError(f"{source} is no recipe: {in_words(error)}") from error
     except ValueError as error:
         raise ValueError(f"{source} is no recipe: {error}") from error
 

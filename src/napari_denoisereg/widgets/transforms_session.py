@@ -79,12 +79,7 @@ def load(path: Path, grid: Grid | None) -> Steps[Known]:
     from napari_denoisereg.steps import Progress
 
     yield Progress(0, 1, f"reading {path.name}")
-    try:
-        found = results.read_registration(path)
-    except ValueError as error:
-        if grid is None or "pass grid=" not in str(error):
-            raise
-        found = results.read_registration(path, grid=grid)
+    found = results.read_registration(path, otherwise=grid)
     yield Progress(1, 1, f"reading {path.name}")
     return Known(path.name, found)
 
