@@ -30,6 +30,8 @@ from napari_denoisereg.register.dense import DenseRegistrar, Pairs
 from napari_denoisereg.steps import Steps, portion
 
 WEIGHTS = (1.0, 0.6, 0.3)
+PAIR_STEP = 2.0
+"""First step on a pair by itself, in first steps of the training."""
 
 
 class Fcn(DenseRegistrar, kind="fcn"):
@@ -48,7 +50,7 @@ class Fcn(DenseRegistrar, kind="fcn"):
     regularity: Regularity = setting(TotalVariation(), "Which kind of smoothness is asked of the motion.")
     smoothness: float = setting(0.1, "How smooth the motion must be; higher is smoother.", ge=0, le=1e6)
     refinement: int = setting(
-        20, "Refinement: further training steps for each pair of frames (slow); 0 keeps the network's result.", ge=0, le=10_000
+        40, "Refinement: further training steps for each pair of frames (slow); 0 keeps the network's result.", ge=0, le=10_000
     )
 
     def _build(self, ndim: int) -> nn.Module:
@@ -84,7 +86,7 @@ class Fcn(DenseRegistrar, kind="fcn"):
             weights,
             lambda _: self._weighed(levels()).sum(),
             iterations=self.refinement,
-            learning_rate=self.learning_rate,
+            learning_rate=PAIR_STEP * self.learning_rate,
             schedule=lambda done: 1 - done,
             stage="refining",
         )
