@@ -139,7 +139,7 @@ def test_run_adds_three_layers_on_the_source(open_dock: Any, qtbot: Any) -> None
         assert (record["source"], record["recipe"]["name"]) == ("cells", "fast")
     assert isinstance(viewer.layers[3], Vectors)
     assert [layer.visible for layer in viewer.layers] == [True, True, True, False]  # no arrows over the picture
-    assert viewer.layers.selection.active is viewer.layers[2]
+    assert viewer.layers.selection.active is source
     assert viewer.layers["cells [aligned]"].data.dtype == np.uint16
     assert viewer.layers[3].metadata[METADATA_KEY]["registration"].displacement(2).shape == (2, 32, 40)
     assert "0.50 before, 0.90 after" in dock._runner._line.text()

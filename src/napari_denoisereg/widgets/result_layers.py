@@ -37,10 +37,10 @@ def show_results(
     """
     try:
         layers = result_layers(outcome, look, denoised=denoised, registered=registered, channel=channel)
+        active = viewer.layers.selection.active
         for layer in layers:
             viewer.add_layer(layer)
-        seen = [layer for layer in layers if layer.visible]
-        viewer.layers.selection.active = seen[-1] if seen else viewer.layers.selection.active
+        viewer.layers.selection.active = active  # docks begin with it: the movie, not what was made of it
     except Exception as error:  # noqa: BLE001 - hours of work must not end without a word
         report(error)
         return NOT_SHOWN
