@@ -256,12 +256,9 @@ def test_a_model_of_another_method_or_dimension_is_refused(
     with pytest.raises(ValueError, match="trained on 2D frames"):
         finish(method.fit([volume], start=model))
 
-    class Stranger(Registrar):
-        """Nobody knows it."""
-
-    flat = tiny(2)
+    flat, strange = tiny(2), Model(Registrar.coerce("affine"), model.weights, 2)
     with pytest.raises(ValueError, match="Expected a model of"):
-        finish(method.align(flat.tensor([0]), flat.tensor([1]), flat.grid, model=Model(Stranger(), model.weights, 2)))
+        finish(method.align(flat.tensor([0]), flat.tensor([1]), flat.grid, model=strange))
 
 
 @pytest.mark.parametrize("member", [each for each in MEMBERS if not each.is_trained], ids=lambda member: member.kind)
