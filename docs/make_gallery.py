@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
-from screenshots.pictures import keep
+from screenshots.pictures import LARGEST_FIGURE, keep
 
 import napari_denoisereg as dr
 from napari_denoisereg.evaluation.image_quality import psnr
@@ -140,7 +140,7 @@ def _keep(figure: Figure, name: str) -> None:
     canvas = FigureCanvasAgg(figure)
     figure.set_dpi(110)
     canvas.draw()
-    keep(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]), name)
+    keep(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]), name, LARGEST_FIGURE)
 
 
 def main(pictures: Sequence[str] | None = None) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 ASSETS = Path(__file__).parents[1] / "assets"
-LARGEST = 190_000  # bytes of a picture; fewer colours are taken until it is that small
+LARGEST, LARGEST_FIGURE = 140_000, 190_000
+"""Bytes of a screenshot, and of a figure of shaded images; fewer colours are taken until it is that small."""
 COLOURS = (256, 128, 96, 64, 48, 32, 24, 16)
 RING = (255, 140, 0)
 
