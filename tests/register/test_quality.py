@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from napari_denoisereg.evaluation.synthetic import nuclei_movie
-from napari_denoisereg.geometry import Affine, Displacement, Grid, Identity, PerFrame, Translation, warp
+from napari_denoisereg.geometry import Affine, Displacement, Grid, Identity, PerFrame, Translation, smooth, warp
 from napari_denoisereg.register.affine import AffineDescent
 from napari_denoisereg.register.pose import Pose
 from napari_denoisereg.register.quality import judge, measure
 from napari_denoisereg.register.registration import Registration
+from napari_denoisereg.register.retry import retry
 from napari_denoisereg.register.stacks import register_stack
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import finish
@@ -105,6 +106,28 @@ def test_cells_that_crawl_apart_are_not_sought_in_a_corner(seed: int) -> None:
         place = place + way + rng.normal(0, 0.75, (14, 2))
     found = finish(register_stack(Stack(np.stack(frames).astype(np.float32), "tyx"), [Pose(), AffineDescent()]))
     assert min(found.quality["overlap"]) > 0.5
+
+
+def test_frames_that_were_followed_stay_where_their_neighbours_are() -> None:
+    """What crawls changes, the dish below rests: late frames are most like the first one where they were recorded."""
+    rng = np.random.default_rng(0)
+
+    def texture() -> torch.Tensor:
+        image = smooth(torch.from_numpy(rng.normal(size=GRID.shape)).float()[None, None], 2.0)
+        return image / image.std()
+
+    dish, cells, frames = 0.7 * texture(), texture(), list[np.ndarray]()
+    found = [Translation([1.0 * t, -1.5 * t]) for t in range(9)]
+    for followed in found:
+        moved = warp(cells, followed.inverse(), fixed=GRID, outside="edge")
+        frames.append((dish + moved)[0, 0].numpy())
+        cells = 0.8 * cells + 0.6 * texture()
+    stack, lost = Stack(np.stack(frames), "tyx"), [6, 7, 8]
+    figures = finish(measure(stack, PerFrame(found)))
+    assert set(lost) <= set(judge(figures).lost)
+    kept, gains = finish(retry(stack, PerFrame(found), lost, AffineDescent()))
+    assert gains == {}
+    assert list(kept) == found
 
 
 def test_figures_are_right(movie: np.ndarray) -> None:

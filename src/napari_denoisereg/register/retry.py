@@ -3,11 +3,16 @@
 Starts are the frame before, the next frame that is in order, no motion at all, and an exhaustive search of turn and shift. The
 best of them, after an affine refinement, is where the recipe's last registrar begins anew. Frames that nothing can help, say
 of another place, would cost as much as those that can be saved: after some of them in a row the rest are left as they are.
+
+Better is what is more like the first frame and the nearest frame that is in order, both as they were brought to the first. The
+first frame alone would not do: where cells crawl on a dish that rests, late frames are most like it where they were recorded,
+and a frame that was followed there would be torn out of the movie.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
+from torch import Tensor
 
 from napari_denoisereg.geometry import Affine, Grid, Identity, PerFrame, Transform
 from napari_denoisereg.geometry.landmarks import fit
@@ -68,9 +73,14 @@ def retry(
             break
         yield Progress(number, len(lost), f"retrying frame {frame}")
         image, moving = eye.image(frame), stack.tensor([frame], device)
+        near = _nearest(frame, {*lost} - {*gains}, stack.n_frames)
+        references = reference, eye.warped(eye.image(near), transforms[near])
 
-        def worth(transform: Transform, image: torch.Tensor = image) -> float:
-            return likeness(*eye.compare(reference, eye.warped(image, transform)))
+        def worth(
+            transform: Transform, image: Tensor = image, references: Sequence[tuple[Tensor, Tensor]] = references
+        ) -> float:
+            seen = eye.warped(image, transform)
+            return sum(likeness(*eye.compare(each, seen)) for each in references) / len(references)
 
         before = worth(transforms[frame])
         seen = (first, moving)
@@ -89,6 +99,11 @@ def retry(
     return PerFrame(transforms), gains
 
 
+def _nearest(frame: int, lost: Collection[int], n_frames: int) -> int:
+    """The nearest frame that is not lost; the first one never is."""
+    return min((each for each in range(n_frames) if each not in lost), key=lambda each: abs(each - frame))
+
+
 def _starts(transforms: Sequence[Transform], frame: int, lost: Sequence[int], grid: Grid) -> list[Transform]:
     """Where to begin: as the frame before, as the next one that is in order, at rest."""
     later = next((each for each in range(frame + 1, len(transforms)) if each not in lost), None)
@@ -96,7 +111,7 @@ def _starts(transforms: Sequence[Transform], frame: int, lost: Sequence[int], gr
     return [*(straight(each, grid) for each in neighbours), Identity(grid.ndim)]
 
 
-def _started(fixed: torch.Tensor, moving: torch.Tensor, grid: Grid, starts: Sequence[Transform]) -> Steps[list[Transform]]:
+def _started(fixed: Tensor, moving: Tensor, grid: Grid, starts: Sequence[Transform]) -> Steps[list[Transform]]:
     """Affine transforms, refined from every start and from the best pose that a search finds."""
     pose = yield from SEARCH[grid.ndim].align(fixed, moving, grid)
     levels = [level.repeat(len(starts) + 1) for level in pyramid(fixed, moving, grid, coarsest=32, finest=2, blur=1.0)]
