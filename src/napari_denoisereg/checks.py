@@ -1,6 +1,7 @@
 """Look at a stack before any long work: refuse what no method can work with, and say what the intensities look like."""
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ class Statistics:
         Over all voxels.
     low, high : float
         Median over frames of each frame's 1st and 99.9th percentile.
+    dropped : tuple of (int, int)
+        Frame and channel of every constant frame, see `inspect`.
     """
 
     minimum: float
@@ -27,9 +30,25 @@ class Statistics:
     std: float
     low: float
     high: float
+    dropped: tuple[tuple[int, int], ...] = ()
+
+    def dropped_of(self, channel: int) -> list[int]:
+        """Constant frames of a channel.
+
+        Parameters
+        ----------
+        channel : int
+            Counted from 0.
+
+        Returns
+        -------
+        list of int
+            Frame numbers.
+        """
+        return [frame for frame, which in self.dropped if which == channel]
 
 
-def inspect(stack: Stack, *, least_frames: int = 2) -> Steps[Statistics]:
+def inspect(stack: Stack, *, least_frames: int = 2, may_drop: bool = False) -> Steps[Statistics]:
     """Read every frame once, refuse what no method can work with, and say what the intensities look like.
 
     Parameters
@@ -38,11 +57,13 @@ def inspect(stack: Stack, *, least_frames: int = 2) -> Steps[Statistics]:
         What to look at.
     least_frames : int
         How many frames there must be.
+    may_drop : bool
+        Whether constant frames, in which a camera recorded nothing, are noted in ``dropped`` instead of being refused.
 
     Returns
     -------
     Steps of Statistics
-        Long work: one frame at a time, all channels.
+        Long work: one frame at a time, all channels. Figures are of the frames that were recorded.
 
     Raises
     ------
@@ -54,13 +75,17 @@ def inspect(stack: Stack, *, least_frames: int = 2) -> Steps[Statistics]:
             f"Expected at least {least_frames} frames along {stack.frame_axis!r}, got {stack.n_frames} in {stack!r}; "
             "open a time-lapse or a stack of sections, or check the axes."
         )
-    pace = Pace()
-    rows = []
+    pace, rows, dropped = Pace(), list[tuple[float, ...]](), list[tuple[int, int]]()
     for number in range(stack.n_frames):
         for channel in range(stack.n_channels):
-            rows.append(_frame_figures(stack.frame(number, channel), number))
+            frame = stack.frame(number, channel)
+            if may_drop and frame.min() == frame.max():  # never so where there is a NaN
+                dropped.append((number, channel))
+            else:
+                rows.append(_frame_figures(frame, number))
         if pace.is_due(last=number + 1 == stack.n_frames):
             yield Progress(number + 1, stack.n_frames, "checking frames")
+    _check_dropped(dropped, stack, least_frames)
     table = np.array(rows)
     return Statistics(
         minimum=float(table[:, 0].min()),
@@ -69,7 +94,24 @@ def inspect(stack: Stack, *, least_frames: int = 2) -> Steps[Statistics]:
         std=float(math.sqrt(max(0.0, table[:, 3].mean() - table[:, 2].mean() ** 2))),
         low=float(np.median(table[:, 4])),
         high=float(np.median(table[:, 5])),
+        dropped=tuple(dropped),
     )
+
+
+def _check_dropped(dropped: list[tuple[int, int]], stack: Stack, least_frames: int) -> None:
+    """Refuse channels of which too little is left; tell of the frames that are left out."""
+    for channel in range(stack.n_channels):
+        left = stack.n_frames - sum(which == channel for _, which in dropped)
+        if left < least_frames:
+            of = f" of channel {channel}" if stack.n_channels > 1 else ""
+            raise ValueError(
+                f"Expected at least {least_frames} frames{of} that show something, got {left} in {stack!r}; all others are "
+                "constant. Check that the file was read as it should be."
+            )
+    if dropped:
+        numbers = sorted({number for number, _ in dropped})
+        told = ", ".join(map(str, numbers[:5])) + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
+        warnings.warn(f"Nothing was recorded in frame {told}: left out of denoising and kept as it is.", stacklevel=2)
 
 
 def _frame_figures(frame: Frame, number: int) -> tuple[float, ...]:

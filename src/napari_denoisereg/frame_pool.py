@@ -77,6 +77,8 @@ class FramePool:
         oldest is exchanged for each one that is drawn anew.
     seed : int
         Seed of the draws.
+    recorded : sequence of Stack, optional
+        The stacks as they were recorded, where ``stacks`` are made of them; models remember these.
 
     Raises
     ------
@@ -84,12 +86,21 @@ class FramePool:
         When there are no stacks or their frames differ in dimension.
     """
 
-    def __init__(self, stacks: Sequence[Stack], *, size: int | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        stacks: Sequence[Stack],
+        *,
+        size: int | None = None,
+        seed: int = 0,
+        recorded: Sequence[Stack] | None = None,
+    ) -> None:
         if len({stack.grid.ndim for stack in stacks}) != 1:
             raise ValueError(f"Expected stacks whose frames have the same number of axes, got {list(stacks)}.")
         self._stacks = tuple(stacks)
-        self._looks = tuple(appearance(stack) for stack in stacks)
-        self._scales = tuple((look["mean"], look["std"]) for look in self._looks)
+        looks = [appearance(stack) for stack in stacks]
+        self._scales = tuple((look["mean"], look["std"]) for look in looks)
+        self._recorded = self._stacks if recorded is None else tuple(recorded)
+        self._looks = tuple(looks if recorded is None else (appearance(stack) for stack in recorded))
         self._seed = seed
         self._aside: list[Spot] = []
         self._pairs_aside: set[tuple[int, int, int]] = set()
@@ -124,8 +135,8 @@ class FramePool:
         Model
             For `training.Training`.
         """
-        data = [identity(stack, look) for stack, look in zip(self._stacks, self._looks, strict=True)]
-        told = origin([stack.name for stack in self._stacks], data=data, **more)
+        data = [identity(stack, look) for stack, look in zip(self._recorded, self._looks, strict=True)]
+        told = origin([stack.name for stack in self._recorded], data=data, **more)
         return Model(method, {}, self.ndim, self._looks[0], told)
 
     def hold_out(self, count: int, size: int, reach: int = 0) -> Tensor:

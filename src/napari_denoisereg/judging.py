@@ -71,6 +71,32 @@ def evaluate(keypoints: Keypoints, registration: Registration | None = None) -> 
     return registration_error(keypoints, mappings(registration, grid), spacing=grid.spacing, unit=unit)
 
 
+def check_keypoints(keypoints: Keypoints, stack: Stack) -> None:
+    """Refuse keypoints that cannot be of a stack.
+
+    Parameters
+    ----------
+    keypoints : Keypoints
+        In pixels.
+    stack : Stack
+        The movie they were marked in.
+
+    Raises
+    ------
+    ValueError
+        When they have another number of coordinates, none in the first frame, or frames beyond the last.
+    """
+    if keypoints.n_axes != stack.grid.ndim:
+        raise ValueError(f"Expected keypoints with {stack.grid.ndim} coordinates for {stack!r}, got {keypoints.n_axes}.")
+    if len(keypoints) == 0 or 0 not in keypoints.frame:
+        raise ValueError("Expected keypoints in the first frame (number 0), got none there; mark them or renumber the frames.")
+    if int(keypoints.frame.max()) >= stack.n_frames:
+        raise ValueError(
+            f"The keypoints name frame {int(keypoints.frame.max())}, but {stack!r} ends at {stack.n_frames - 1}; "
+            "frames count from 0."
+        )
+
+
 def validation_frames(keypoints: Keypoints | None) -> list[int]:
     """Frames whose keypoints judge models in training: a fifth of those that have some, evenly spread, never the first.
 

@@ -19,6 +19,7 @@ Starck, Murtagh and Bijaoui 1995 (the transform). Mäkitalo and Foi 2013, doi:10
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ GROUPS = 32
 AROUND = 3.0  # px: width of the surroundings that choose a pixel's group
 OUTLIER = 4.0  # standard deviations beyond which a response is structure or a hot pixel
 KEPT_VARIANCE = 0.99887  # of a normal distribution cut at OUTLIER
+DEFECT = 20.0  # standard deviations: no light does that, not even single photons on a dark ground
 SECOND = np.array([1.0, -2.0, 1.0])
 
 
@@ -141,7 +143,7 @@ def estimate_noise(stack: Stack) -> NoiseModel:
     return _line(levels, variances)
 
 
-def repair(image: Tensor, noise: NoiseModel) -> Tensor:
+def repair(image: Tensor, noise: NoiseModel, *, far: float = 5.0) -> Tensor:
     """Replace single hot and dead pixels, which stand alone far outside their neighbours, by the neighbours' median.
 
     Parameters
@@ -150,6 +152,8 @@ def repair(image: Tensor, noise: NoiseModel) -> Tensor:
         ``(*spatial)``; looked at plane by plane in 3D.
     noise : NoiseModel
         Says what is far.
+    far : float
+        Beyond all neighbours by more than so many standard deviations of the noise.
 
     Returns
     -------
@@ -159,13 +163,58 @@ def repair(image: Tensor, noise: NoiseModel) -> Tensor:
     values = image.detach().cpu().numpy()
     ring = np.ones((1,) * (values.ndim - 2) + (3, 3), bool)
     ring[..., 1, 1] = False
-    above, below = ndimage.maximum_filter(values, footprint=ring), ndimage.minimum_filter(values, footprint=ring)
-    far = 5 * noise.variance(torch.from_numpy(np.stack([above, below]))).sqrt().numpy()
-    alone = (values > above + far[0]) | (values < below - far[1])
+    # Mirrored at the border without repeating it: a hot pixel there would be its own neighbour, and stay.
+    above = ndimage.maximum_filter(values, footprint=ring, mode="mirror")
+    below = ndimage.minimum_filter(values, footprint=ring, mode="mirror")
+    limits = far * noise.variance(torch.from_numpy(np.stack([above, below]))).sqrt().numpy()
+    alone = (values > above + limits[0]) | (values < below - limits[1])
     if not alone.any():
         return image
-    middle = ndimage.median_filter(values, footprint=ring)
+    middle = ndimage.median_filter(values, footprint=ring, mode="mirror")
     return torch.from_numpy(np.where(alone, middle, values)).to(image)
+
+
+def without_defects(stack: Stack) -> Stack:
+    """A stack whose hot and dead pixels are replaced when a frame is read; nothing is read or kept before.
+
+    A defect is `DEFECT` times as strong as the noise. Left in, it would be spread over its surroundings by filters, over all
+    of its frame where the frame's mean is kept, and would set the scale by which networks see a movie.
+
+    Parameters
+    ----------
+    stack : Stack
+        Without channel axis.
+
+    Returns
+    -------
+    Stack
+        float32; all else as it was.
+    """
+    return stack.with_data(_Repaired(stack, estimate_noise(stack)))
+
+
+class _Repaired:
+    """Frames of a stack, repaired when they are read; what `Stack` wants of an array."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, stack: Stack, noise: NoiseModel) -> None:
+        self._stack, self._noise = stack, noise
+        self._place = stack.axes.index(stack.frame_axis)
+        self.shape, self.ndim = stack.shape, len(stack.shape)
+
+    def __getitem__(self, index: Any) -> NDArray[np.float32]:
+        wanted = list(index if isinstance(index, tuple) else (index,))
+        wanted += [slice(None)] * (self.ndim - len(wanted))
+        which = wanted[self._place]
+        numbers = range(*which.indices(self._stack.n_frames)) if isinstance(which, slice) else [which]
+        frames = [repair(self._stack.tensor([number])[0], self._noise, far=DEFECT).numpy() for number in numbers]
+        wanted[self._place] = slice(None) if isinstance(which, slice) else 0
+        whole = np.stack(frames, self._place) if frames else np.zeros(self._empty(), np.float32)
+        return np.asarray(whole[tuple(wanted)], np.float32)
+
+    def _empty(self) -> tuple[int, ...]:
+        return (*self.shape[: self._place], 0, *self.shape[self._place + 1 :])
 
 
 def _planes(stack: Stack) -> list[Floats]:

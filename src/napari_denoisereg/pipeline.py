@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from napari_denoisereg import device as devices
 from napari_denoisereg import saved_recipes
 from napari_denoisereg.appearance import differences
-from napari_denoisereg.checks import inspect
+from napari_denoisereg.checks import Statistics, inspect
 from napari_denoisereg.denoise import Denoiser
 from napari_denoisereg.denoise.stacks import denoise_stack, each_channel
 from napari_denoisereg.encode import Encoder
@@ -30,10 +30,10 @@ from napari_denoisereg.evaluation.denoising_trust import Trust, check_some
 from napari_denoisereg.evaluation.keypoints import KeypointError, Keypoints
 from napari_denoisereg.geometry import Grid, PerFrame
 from napari_denoisereg.io.library import FAMILIES as FAMILIES
+from napari_denoisereg.judging import check_keypoints, validation_frames
 from napari_denoisereg.judging import evaluate as evaluate
 from napari_denoisereg.judging import keypoint_score as keypoint_score
 from napari_denoisereg.judging import mappings as mappings
-from napari_denoisereg.judging import validation_frames
 from napari_denoisereg.method import Method, in_words, setting
 from napari_denoisereg.model import Model
 from napari_denoisereg.register import Registrar, Registration, Series
@@ -150,7 +150,7 @@ class Pipeline(Method, family="recipe"):
         where = devices.choose(device) if isinstance(device, str) else device
         begin = None if start is None else as_start(start, stack)
         marks = None if landmarks is None else self._landmarks(landmarks, stack)
-        yield from self._check(stack, models, keypoints)
+        seen = yield from self._check(stack, models, keypoints)
         one = stack.channel(self.channel)
         place = None if region is None else (yield from portion(region_of(region, one), 0.02, 0.03))
         ready, encoders = yield from portion(with_encoders(self.registrars, one, models=models, device=where), 0.03, 0.1)
@@ -172,7 +172,7 @@ class Pipeline(Method, family="recipe"):
             region=place,
             landmarks=marks,
         )
-        work = _Work(stack, tuple(models), where, keypoints, judge, register)
+        work = _Work(stack, tuple(models), where, keypoints, judge, register, seen)
         if self.registrars and self.denoise is not None and self.denoise.uses_motion:
             return (yield from self._in_turns(work, self.denoise))
         return (yield from self._in_order(work))
@@ -182,7 +182,8 @@ class Pipeline(Method, family="recipe"):
         denoised, used, middle = work.stack, tuple[Model, ...](), 0.03
         if self.denoise is not None:
             middle = 0.5 if self.registrars else 1.0
-            steps = denoise_stack(work.stack, self.denoise, models=work.models_of(Denoiser), device=work.device)
+            known, lost = work.models_of(Denoiser), work.seen.dropped_of
+            steps = denoise_stack(work.stack, self.denoise, models=known, device=work.device, dropped=lost)
             denoised, used = yield from portion(steps, 0.03, middle, "denoising")
         if not self.registrars:
             return (yield from self._result(work.stack, denoised, None, used, None))
@@ -255,25 +256,28 @@ class Pipeline(Method, family="recipe"):
             denoised = yield from portion(method.denoise(few, model=model, device=where), 0.9, 1.0)
         return np.asarray(denoised.frame(frame - first), np.float32)
 
-    def _check(self, stack: Stack, models: Sequence[Model], keypoints: Keypoints | None) -> Steps[None]:
+    def _check(self, stack: Stack, models: Sequence[Model], keypoints: Keypoints | None) -> Steps[Statistics]:
         if self.denoise is None and not self.registrars:
             raise ValueError("This recipe neither denoises nor registers; add a method.")
         if keypoints is not None:
-            _check_keypoints(keypoints, stack)
+            check_keypoints(keypoints, stack)
         methods = [method for method in (self.denoise, *self.registrars) if method is not None]
         for model in (each for each in models if not isinstance(each.method, Encoder)):
             user = next((method for method in methods if type(method) is type(model.method)), methods[0])
             model.expect(type(user), stack.grid.ndim)
         one = stack.channel(self.channel)
-        yield from portion(inspect(stack, least_frames=2 if self.registrars else 1), 0.0, 0.03)
+        # Registration has no place for a frame that shows nothing; denoising leaves it as it is.
+        look = inspect(stack, least_frames=2 if self.registrars else 1, may_drop=not self.registrars)
+        seen = yield from portion(look, 0.0, 0.03)
         # Other registrars look at frames that were denoised and aligned first: they are compared with those.
         first = [model for model in models if not isinstance(model.method, Registrar) or model.method.is_denoiser]
         for difference in [told for model in first for told in differences(model, one)]:
             warnings.warn(f"{difference} Check the result, or fine-tune the model on this data.", stacklevel=2)
+        return seen
 
     def _landmarks(self, landmarks: Keypoints, stack: Stack) -> Landmarks:
         check_landmarks(self.registrars)
-        _check_keypoints(landmarks, stack)
+        check_keypoints(landmarks, stack)
         return as_landmarks(landmarks, stack.grid, stack.n_frames)
 
     def _jointly(self, stack: Stack, models: Sequence[Model], device: torch.device) -> Steps[Stack]:
@@ -321,6 +325,7 @@ class _Work:
     keypoints: Keypoints | None
     judge: Judge
     register: Register
+    seen: Statistics
 
     def models_of(self, family: type[Method]) -> list[Model]:
         return [model for model in self.models if isinstance(model.method, family)]
@@ -385,15 +390,3 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Pipeline) -> Pipeline:
         raise ValueError(f"{source} is no recipe: {in_words(error)}") from error
     except ValueError as error:
         raise ValueError(f"{source} is no recipe: {error}") from error
-
-
-def _check_keypoints(keypoints: Keypoints, stack: Stack) -> None:
-    if keypoints.n_axes != stack.grid.ndim:
-        raise ValueError(f"Expected keypoints with {stack.grid.ndim} coordinates for {stack!r}, got {keypoints.n_axes}.")
-    if len(keypoints) == 0 or 0 not in keypoints.frame:
-        raise ValueError("Expected keypoints in the first frame (number 0), got none there; mark them or renumber the frames.")
-    if int(keypoints.frame.max()) >= stack.n_frames:
-        raise ValueError(
-            f"The keypoints name frame {int(keypoints.frame.max())}, but {stack!r} ends at {stack.n_frames - 1}; "
-            "frames count from 0."
-        )

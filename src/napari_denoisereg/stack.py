@@ -171,6 +171,25 @@ class Stack:
         place = self.axes.index(self.frame_axis)
         return replace(self, data=self.lazy()[(slice(None),) * place + (slice(start, stop),)])
 
+    def without_frames(self, numbers: Sequence[int]) -> "Stack":
+        """The stack without some frames, lazily.
+
+        Parameters
+        ----------
+        numbers : sequence of int
+            Frames to leave out.
+
+        Returns
+        -------
+        Stack
+            Same axes; this stack itself where nothing is left out.
+        """
+        if not numbers:
+            return self
+        place = self.axes.index(self.frame_axis)
+        kept = sorted(set(range(self.n_frames)) - set(numbers))
+        return replace(self, data=da.take(self.lazy(), kept, axis=place))
+
     def frame(self, number: int, channel: int = 0) -> Frame:
         """Read one frame of one channel.
 

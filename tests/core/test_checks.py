@@ -85,6 +85,19 @@ def test_a_constant_frame_is_refused(values: np.ndarray, dtype: str) -> None:
         finish(inspect(Stack(data, "tyx")))
 
 
+def test_constant_frames_may_be_noted_instead(values: np.ndarray) -> None:
+    data = np.stack([values, values], axis=1).astype(np.float32)
+    data[1, 0], data[3] = 0, 7
+    with pytest.warns(UserWarning, match="Nothing was recorded in frame 1, 3"):
+        seen = finish(inspect(Stack(data, "tcyx"), may_drop=True))
+    assert seen.dropped == ((1, 0), (3, 0), (3, 1))
+    assert (seen.dropped_of(0), seen.dropped_of(1)) == ([1, 3], [3])
+    assert seen.mean == pytest.approx(np.concatenate([data[:3, 1], data[[0, 2], 0]]).mean())
+    data[:, 1] = 5
+    with pytest.raises(ValueError, match="at least 1 frames of channel 1 that show something, got 0"):
+        finish(inspect(Stack(data, "tcyx"), least_frames=1, may_drop=True))
+
+
 @pytest.mark.parametrize("factor", [1e18, 1e37, -1e200])
 def test_values_that_overflow_are_refused(values: np.ndarray, factor: float) -> None:
     with pytest.raises(ValueError, match=r"Frame 0 has values up to .* which overflow; divide the data"):

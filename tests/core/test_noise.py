@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from napari_denoisereg.evaluation.synthetic import nuclei_movie
-from napari_denoisereg.noise import NoiseModel, estimate_noise, repair
+from napari_denoisereg.noise import DEFECT, NoiseModel, estimate_noise, repair, without_defects
 from napari_denoisereg.stack import Stack
 
 GAIN, READ = 50.0, 150.0
@@ -80,6 +80,41 @@ def test_only_pixels_that_stand_alone_are_repaired() -> None:
     assert bool((repaired[14:16, 14:16] == 100).all())
     noise = torch.randn(256, 256, generator=torch.Generator().manual_seed(0))
     assert torch.equal(repair(noise, model), noise)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (0, 15), (31, 7), (31, 31), (12, 0)])
+def test_a_hot_pixel_at_the_border_is_repaired_too(place: tuple[int, int]) -> None:
+    image = torch.zeros(32, 32)
+    image[place] = 100.0
+    assert not bool(repair(image, NoiseModel(0.0, 1.0, 1.0)).any())
+    volume = torch.zeros(3, 32, 32)
+    volume[(1, *place)] = 100.0
+    assert not bool(repair(volume, NoiseModel(0.0, 1.0, 1.0)).any())
+
+
+def test_single_photons_on_a_dark_ground_are_no_defects() -> None:
+    for light in (0.02, 0.1, 1.0):
+        photons = Stack(np.random.default_rng(1).poisson(light, (4, 96, 96)).astype(np.float32), "tyx")
+        kept = np.asarray(without_defects(photons).data[:])
+        assert kept.sum() == pytest.approx(photons.data.sum(), rel=0.002)
+
+
+@pytest.mark.parametrize("axes", ["tyx", "tzyx", "zyx"])
+def test_a_stack_without_defects_is_read_like_any_other(axes: str) -> None:
+    data = np.random.default_rng(1).normal(100, 2, (4, *(6,) * (len(axes) - 3), 24, 20)).astype(np.float32)
+    hot = data.copy()
+    hot[1, ..., 5, 7] = 100 + 6 * DEFECT
+    stack = Stack(hot, axes)
+    repaired = without_defects(stack)
+    assert (repaired.shape, repaired.dtype, repaired.axes, repaired.grid) == (stack.shape, np.float32, axes, stack.grid)
+    whole = np.stack([repaired.frame(number) for number in range(4)])
+    assert np.abs(whole - data).max() < 20
+    assert (whole == hot).mean() > 0.99
+    np.testing.assert_array_equal(repaired.lazy().compute(), whole)
+    np.testing.assert_array_equal(repaired.frame_range(1, 3).tensor([0, 1]), whole[1:3])
+    for index in (2, -1, slice(1, 3), slice(3, 3), (slice(None), *(slice(2, 4),) * (len(axes) - 1)), (1, 0)):
+        np.testing.assert_array_equal(repaired.data[index], whole[index])
+    assert stack.data is hot
 
 
 def test_tiny_frames_have_the_noise_of_their_spread() -> None:

@@ -23,7 +23,6 @@ from torch import Tensor
 
 from napari_denoisereg import device as devices
 from napari_denoisereg.denoise.trained import TrainedDenoiser
-from napari_denoisereg.frame_pool import FramePool
 from napari_denoisereg.frames import denoise_with_network
 from napari_denoisereg.method import setting
 from napari_denoisereg.model import Model
@@ -47,7 +46,7 @@ class DeepTemporal(TrainedDenoiser, kind="deep_temporal"):
 
     def fit(self, stacks: Sequence[Stack], *, start: Model | None = None, device: torch.device | str = "cpu") -> Steps[Model]:
         """Train on stacks; see `Denoiser.fit`."""
-        pool = FramePool(stacks, seed=self.seed)
+        pool = self.pool(stacks)
         network = self.network(pool.ndim, start).to(device).train()
         aside = pool.hold_out(8, self.patch, self.reach).to(device)
 

@@ -20,6 +20,7 @@ from napari_denoisereg.frames import denoise_frames
 from napari_denoisereg.geometry import smooth
 from napari_denoisereg.method import setting
 from napari_denoisereg.model import Model
+from napari_denoisereg.noise import without_defects
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps
 
@@ -42,6 +43,7 @@ class Gaussian(Denoiser, kind="gaussian"):
         device: torch.device | str = "cpu",
     ) -> Steps[Stack]:
         """Denoise a stack; see `Denoiser.run`."""
+        stack = without_defects(stack)
         ratios = [min(stack.grid.spacing) / step for step in stack.grid.spacing]
         sigma = self.sigma or best_width(stack, ratios, device)
         widths = [sigma * ratio for ratio in ratios]

@@ -93,7 +93,7 @@ class SmallData(TrainedDenoiser, kind="small_data"):
 
     def fit(self, stacks: Sequence[Stack], *, start: Model | None = None, device: torch.device | str = "cpu") -> Steps[Model]:
         """Train on stacks; see `Denoiser.fit`."""
-        pool = FramePool(stacks, seed=self.seed)
+        pool = self.pool(stacks)
         network = self.network(pool.ndim, start).to(device).train()
         random = devices.generator(self.seed, device)
         clips = _Clips(pool, stacks, network, self.reach, self.tile)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import dask.array as da
+import numpy as np
 import torch
 
 from napari_denoisereg.denoise.denoiser import Denoiser
@@ -19,6 +20,7 @@ def denoise_stack(
     models: Sequence[Model] = (),
     device: torch.device | str = "cpu",
     motion: PerFrame | None = None,
+    dropped: Callable[[int], Sequence[int]] = lambda _: (),
 ) -> Steps[tuple[Stack, tuple[Model, ...]]]:
     """Denoise every channel of a stack by itself.
 
@@ -34,6 +36,9 @@ def denoise_stack(
         Where to compute.
     motion : PerFrame, optional
         Frame 0 to every frame, for denoisers that use it.
+    dropped : callable
+        Says of a channel's number which frames show nothing; they are left out, and stay as they are. There are none where
+        motion is known.
 
     Returns
     -------
@@ -53,6 +58,10 @@ def denoise_stack(
     used: list[Model] = []
 
     def one(channel: Stack, number: int) -> Steps[Stack]:
+        lost = dropped(number)
+        return _with_frames(channel, lost, (yield from recorded(channel.without_frames(lost), number)))
+
+    def recorded(channel: Stack, number: int) -> Steps[Stack]:
         if not denoiser.is_trained:
             return (yield from denoiser.run_along(channel, motion, device=device))
         if models:
@@ -88,3 +97,14 @@ def each_channel(stack: Stack, denoise: Callable[[Stack, int], Steps[Stack]]) ->
         return results[0]
     data = da.stack([result.lazy() for result in results], axis=stack.axes.index("c"))
     return stack.with_data(data, name=results[0].name, step=results[0].history[-1])
+
+
+def _with_frames(stack: Stack, numbers: Sequence[int], rest: Stack) -> Stack:
+    """Some frames as they are in a stack, and the others as they are in one that lacks these."""
+    if not numbers:
+        return rest
+    place, missing = stack.axes.index(stack.frame_axis), list(numbers)
+    kept = sorted(set(range(stack.n_frames)) - set(missing))
+    joined = da.concatenate([rest.lazy(), da.take(stack.lazy(), missing, axis=place).astype(rest.dtype)], axis=place)
+    data = da.take(joined, np.argsort([*kept, *missing]), axis=place)
+    return stack.with_data(data, name=rest.name, step=rest.history[-1])

@@ -24,7 +24,7 @@ from napari_denoisereg.denoise.denoiser import Denoiser
 from napari_denoisereg.frames import denoise_frames
 from napari_denoisereg.method import setting
 from napari_denoisereg.model import Model
-from napari_denoisereg.noise import NoiseModel, estimate_noise, repair
+from napari_denoisereg.noise import DEFECT, NoiseModel, estimate_noise, repair
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps
 
@@ -92,5 +92,5 @@ def _filtered(image: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
 def _one(noisy: Tensor, noise: NoiseModel, weight: float) -> Tensor:
     image = noise.stabilise(repair(noisy, noise)).cpu().numpy().astype(np.float64)
     clean = noise.restore(torch.from_numpy(_filtered(image, weight))).to(noisy)
-    # Flattening transformed values lowers the mean a little; the frame's own mean is the right one.
-    return clean + (noisy.mean() - clean.mean())
+    # Flattening transformed values lowers the mean a little; the frame's own mean, without its defects, is the right one.
+    return clean + (repair(noisy, noise, far=DEFECT).mean() - clean.mean())

@@ -16,6 +16,7 @@ from napari_denoisereg.frame_pool import FramePool
 from napari_denoisereg.method import setting
 from napari_denoisereg.model import Model
 from napari_denoisereg.networks.blind_spot import Schedule, quick_schedule
+from napari_denoisereg.noise import without_defects
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps, portion
 from napari_denoisereg.training import Budget, Random, Training
@@ -66,9 +67,24 @@ class TrainedDenoiser(Denoiser):
         if model is None:
             share = self.training_share
             model = yield from portion(self.fit([stack], device=device), 0.0, share)
-            return (yield from portion(self.denoised(stack, model, device), share, 1.0))
+            return (yield from portion(self.denoised(without_defects(stack), model, device), share, 1.0))
         model.expect(type(self), stack.grid.ndim)
-        return (yield from self.denoised(stack, model, device))
+        return (yield from self.denoised(without_defects(stack), model, device))
+
+    def pool(self, stacks: Sequence[Stack]) -> FramePool:
+        """What the network is trained on: the frames without hot pixels, drawn by the seed.
+
+        Parameters
+        ----------
+        stacks : sequence of Stack
+            What ``fit`` was given.
+
+        Returns
+        -------
+        FramePool
+            Its models remember the stacks as they were recorded.
+        """
+        return FramePool([without_defects(stack) for stack in stacks], seed=self.seed, recorded=stacks)
 
     def denoised(self, stack: Stack, model: Model, device: torch.device | str) -> Steps[Stack]:
         """Apply a model of this method.
@@ -76,7 +92,7 @@ class TrainedDenoiser(Denoiser):
         Parameters
         ----------
         stack : Stack
-            Without channel axis.
+            Without channel axis and defects (`noise.without_defects`).
         model : Model
             Of this method and the stack's dimension; its own settings tell how its network is built (`as_trained`).
         device : torch.device or str

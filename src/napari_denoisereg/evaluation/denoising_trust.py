@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_denoisereg.geometry import smooth
-from napari_denoisereg.noise import NoiseModel, estimate_noise, repair
+from napari_denoisereg.noise import DEFECT, NoiseModel, estimate_noise, repair
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Pace, Progress, Steps
 
@@ -52,7 +52,7 @@ class Trust:
     structure : ndarray
         Strength of its smooth part, in units of what white noise has: about 1 or below is right.
     kept : ndarray
-        Total intensity after, as a share of that before: 1 is right.
+        Total intensity after, as a share of that before, hot pixels left out: 1 is right.
     frames : ndarray of int
         Their numbers in the movie.
     """
@@ -123,7 +123,7 @@ def check_denoising(noisy: Stack, denoised: Stack, *, noise: NoiseModel | None =
     Returns
     -------
     Steps of Trust
-        Long work: two frames in memory at a time.
+        Long work: two frames in memory at a time. Constant frames are left out.
 
     Raises
     ------
@@ -132,13 +132,15 @@ def check_denoising(noisy: Stack, denoised: Stack, *, noise: NoiseModel | None =
     """
     if noisy.shape != denoised.shape:
         raise ValueError(f"Expected stacks of equal shape, got {noisy.shape} and {denoised.shape}; denoise this very stack.")
-    model, pace, rows = noise or estimate_noise(noisy), Pace(), []
+    model, pace, rows = noise or estimate_noise(noisy), Pace(), dict[int, tuple[float, float, float]]()
     for number in range(noisy.n_frames):
-        rows.append(_figures(noisy.tensor([number])[0], denoised.tensor([number])[0], model))
+        before = noisy.tensor([number])[0]
+        if _shows_something(before):
+            rows[number] = _figures(before, denoised.tensor([number])[0], model)
         if pace.is_due(last=number + 1 == noisy.n_frames):
             yield Progress(number + 1, noisy.n_frames, STAGE)
-    removed, structure, kept = np.array(rows, np.float64).T
-    return Trust(removed, structure, kept, np.arange(noisy.n_frames))
+    removed, structure, kept = np.array([*rows.values()], np.float64).reshape(-1, 3).T
+    return Trust(removed, structure, kept, np.array([*rows], np.int64))
 
 
 def check_some(noisy: Stack, denoised: Stack) -> Steps[Trust]:
@@ -161,11 +163,23 @@ def check_some(noisy: Stack, denoised: Stack) -> Steps[Trust]:
     """
     if noisy.shape != denoised.shape:
         raise ValueError(f"Expected stacks of equal shape, got {noisy.shape} and {denoised.shape}; denoise this very stack.")
-    frames = np.unique(np.linspace(0, noisy.n_frames - 1, SOME).round().astype(int))
+    wanted = np.unique(np.linspace(0, noisy.n_frames - 1, SOME).round().astype(int))
+    frames = np.unique([_nearest_recorded(noisy, int(number)) for number in wanted])
     axes = noisy.frame_axis + noisy.spatial_axes
     few = [Stack(np.stack([_middle(each.frame(int(number))) for number in frames]), axes) for each in (noisy, denoised)]
     yield Progress(0, 1, STAGE)
-    return replace((yield from check_denoising(*few)), frames=frames)
+    found = yield from check_denoising(*few)
+    return replace(found, frames=frames[found.frames])
+
+
+def _nearest_recorded(stack: Stack, number: int) -> int:
+    """The frame nearest to a frame in which the camera recorded something."""
+    near = sorted(range(stack.n_frames), key=lambda other: abs(other - number))
+    return next((other for other in near if _shows_something(stack.tensor([other])[0])), number)
+
+
+def _shows_something(frame: torch.Tensor) -> bool:
+    return bool(frame.min() < frame.max())
 
 
 def _middle(frame: NDArray[Any]) -> NDArray[Any]:
@@ -180,7 +194,7 @@ def _figures(before: torch.Tensor, after: torch.Tensor, noise: NoiseModel) -> tu
     # The middle of the values: single hot pixels and borders say nothing about the rest.
     blurred = smooth(residual[None, None], BLUR)[0, 0]
     white = (2 * math.sqrt(math.pi) * BLUR) ** (-residual.ndim / 2)
-    total = float(before.double().sum())
+    total = float(repair(before, noise, far=DEFECT).double().sum())
     kept = float(after.double().sum()) / total if total else 1.0
     return _spread(residual), _spread(blurred) / white, kept
 
