@@ -8,7 +8,7 @@ import torch
 
 from napari_denoisereg.denoise import small_data
 from napari_denoisereg.denoise.deep_temporal import DeepTemporal
-from napari_denoisereg.denoise.optical_flow import Flows, flow_of, optical_flow
+from napari_denoisereg.denoise.optical_flow import LONGEST, Flows, _estimated, flow_of, optical_flow
 from napari_denoisereg.denoise.small_data import SmallData
 from napari_denoisereg.evaluation.image_quality import psnr
 from napari_denoisereg.geometry import smooth
@@ -64,7 +64,7 @@ def test_flows_are_estimated_once_and_bounded_in_number() -> None:
         asked.append(frame)
         return frames[frame]
 
-    flows = Flows(picture, kept=3)
+    flows = Flows(picture, kept=3 * 2 * 16 * 16)
     first = flows(0, 0, [1])
     assert torch.equal(flows(0, 0, [1]), first)
     assert asked == [0, 1]
@@ -72,6 +72,19 @@ def test_flows_are_estimated_once_and_bounded_in_number() -> None:
     assert len(flows._kept) == 3
     flows.clear()
     assert torch.equal(flows(0, 0, [1]), first)
+
+
+@pytest.mark.parametrize("shape", [(40, 48), (300, 260), (10, 80, 72)])
+def test_flows_of_a_part_are_those_of_the_frame_there_and_kept_coarse(shape: tuple[int, ...]) -> None:
+    frames = [texture(*shape), texture(*shape).roll(1, -1)]
+    flows = Flows(lambda _, frame: frames[frame])
+    whole = flows(0, 0, [1])
+    assert whole.shape == (1, len(shape), *shape)
+    block = [slice(length // 4, length // 2) for length in shape]
+    torch.testing.assert_close(flows(0, 0, [1], block), whole[(..., *block)], rtol=1e-4, atol=1e-4)
+    kept = next(iter(flows._kept.values()))
+    assert max(kept.shape[1:]) <= LONGEST[len(shape)]
+    torch.testing.assert_close(whole[0], optical_flow(*frames, longest=LONGEST[len(shape)]), rtol=1e-4, atol=1e-4)
 
 
 def test_refined_flow_is_in_world_units_from_each_frame_to_the_next() -> None:
@@ -133,7 +146,7 @@ def test_flows_count_in_the_budget(brief: Callable[..., SmallData], monkeypatch:
 
         return slower
 
-    monkeypatch.setattr("napari_denoisereg.denoise.optical_flow.optical_flow", timed(optical_flow, 4.0))
+    monkeypatch.setattr("napari_denoisereg.denoise.optical_flow._estimated", timed(_estimated, 4.0))
     monkeypatch.setattr(SmallData, "_loss", timed(SmallData._loss, 2.0))
     monkeypatch.setattr("napari_denoisereg.optimize.time.monotonic", lambda: seconds[0])
     monkeypatch.setattr(small_data, "WORTH", 2)

@@ -18,14 +18,16 @@ from napari_denoisereg.steps import Pace, Progress, Steps
 
 RADIUS = 7
 """Of the window that the flow is constant in, voxels of the working resolution."""
-LONGEST = 192
-"""Side of the frames that a training's flows are estimated on: it needs hundreds of them."""
+LONGEST = {2: 192, 3: 64}
+"""Side of the frames that a training's flows are estimated on, by their number of axes: it needs hundreds of them."""
 LARGE = 64
 """Axes at least so long are halved."""
 NOISE_FILTER = 2.0
 """Width of the Gaussian that noisy frames are smoothed with before, voxels; the best practice of all flows measured."""
 PICTURES = 64 * 512**2
 """Voxels of pictures kept at a time: a training draws frames at random, and a picture can cost a network's prediction."""
+KEPT = 64 * 1024**2
+"""Values of flows kept at a time; they are kept as coarse as they were estimated."""
 
 
 def optical_flow(fixed: Tensor, moving: Tensor, *, longest: int | None = None) -> Tensor:
@@ -45,15 +47,25 @@ def optical_flow(fixed: Tensor, moving: Tensor, *, longest: int | None = None) -
         axes of a single voxel.
     """
     whole = Grid(tuple(fixed.shape))
+    working = _working_grid(whole, longest)
+    return resample(_estimated(fixed, moving, whole, working)[None], working, whole)[0]
+
+
+def _working_grid(whole: Grid, longest: int | None) -> Grid:
+    """What flows are estimated on: half as fine, or coarser where frames are larger than ``longest``."""
     factor = 2.0 if longest is None else max(2.0, max(whole.shape) / longest)
-    working = whole.coarser([factor if length >= LARGE else 1 for length in whole.shape])
+    return whole.coarser([factor if length >= LARGE else 1 for length in whole.shape])
+
+
+def _estimated(fixed: Tensor, moving: Tensor, whole: Grid, working: Grid) -> Tensor:
+    """Flow on the working grid, ``(D, *working.shape)``, voxels of the whole one."""
     pair = resample(torch.stack([fixed, moving])[None].float().cpu(), whole, working)[0].numpy()
     axes = [axis for axis, length in enumerate(working.shape) if length > 1]
     found = optical_flow_ilk(*pair.reshape(2, *(working.shape[axis] for axis in axes)), radius=RADIUS, dtype=np.float32)
     flow = torch.zeros(len(whole.shape), *working.shape)
     for axis, values in zip(axes, found, strict=True):
         flow[axis] = torch.from_numpy(np.ascontiguousarray(values)).reshape(working.shape) * working.spacing[axis]
-    return resample(flow[None], working, whole)[0]
+    return flow
 
 
 class Flows:
@@ -64,16 +76,17 @@ class Flows:
     picture : callable
         Called with the numbers of a movie and of one of its frames; returns ``(*spatial)``, what flows are estimated on.
     kept : int
-        So many flows stay in memory.
+        So many values of flows stay in memory, and at least one flow.
     """
 
-    def __init__(self, picture: Callable[[int, int], Tensor], kept: int = 128) -> None:
+    def __init__(self, picture: Callable[[int, int], Tensor], kept: int = KEPT) -> None:
         self._picture = picture
         self._size = kept
         self._kept: dict[tuple[int, int, int], Tensor] = {}
+        self._shapes: dict[int, tuple[int, ...]] = {}  # of whole frames
         self._pictures: dict[tuple[int, int], Tensor] = {}
 
-    def __call__(self, movie: int, fixed: int, others: Sequence[int]) -> Tensor:
+    def __call__(self, movie: int, fixed: int, others: Sequence[int], block: Sequence[slice] | None = None) -> Tensor:
         """Flows from a frame to others.
 
         Parameters
@@ -82,13 +95,20 @@ class Flows:
             Which movie, which frame of it.
         others : sequence of int
             Other frames of the same movie.
+        block : sequence of slice, optional
+            Part of the frame, starts and stops along each axis; the whole frame by default.
 
         Returns
         -------
         Tensor
-            ``(len(others), D, *spatial)``, voxels.
+            ``(len(others), D, *block)``, voxels.
         """
-        return torch.stack([self._flow(movie, fixed, other) for other in others])
+        coarse = torch.stack([self._flow(movie, fixed, other) for other in others])
+        whole = Grid(self._shapes[movie])
+        part = whole
+        if block is not None:
+            part = Grid(tuple(piece.stop - piece.start for piece in block), origin=tuple(piece.start for piece in block))
+        return resample(coarse, _working_grid(whole, LONGEST[whole.ndim]), part)
 
     def clear(self) -> None:
         """Forget all, because the pictures have changed."""
@@ -98,9 +118,12 @@ class Flows:
     def _flow(self, movie: int, fixed: int, other: int) -> Tensor:
         key = (movie, fixed, other)
         if key not in self._kept:
-            _make_room(self._kept, self._size)
-            self._kept[key] = optical_flow(self._look(movie, fixed), self._look(movie, other), longest=LONGEST).half()
-        return self._kept[key].float()
+            pair = self._look(movie, fixed), self._look(movie, other)
+            whole = Grid(tuple(pair[0].shape))
+            flow = _estimated(*pair, whole, _working_grid(whole, LONGEST[whole.ndim]))
+            _make_room(self._kept, max(1, self._size // flow.numel()))
+            self._kept[key], self._shapes[movie] = flow, whole.shape
+        return self._kept[key]
 
     def _look(self, movie: int, frame: int) -> Tensor:
         key = (movie, frame)

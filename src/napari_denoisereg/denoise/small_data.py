@@ -212,8 +212,8 @@ class _Clips:
     def of(self, spots: Sequence[Spot], flows: Flows) -> Tensor:
         """What the network is given: ``(len(spots), N + (N - 1) * D, *patch)``, on its device."""
         clips = torch.stack([self._pool.clip(spot, self._reach) for spot in spots])
-        motion = [flows(spot.stack, spot.frame, self._others(spot.stack, spot.frame)) for spot in spots]
-        return joined(clips, torch.stack([_cut(each, spot) for each, spot in zip(motion, spots, strict=True)])).to(self._device)
+        motion = [self._flow(flows, spot, self._others(spot.stack, spot.frame)) for spot in spots]
+        return joined(clips, torch.stack(motion)).to(self._device)
 
     def neighbour(self, spot: Spot) -> Spot:
         """The same place in the next frame, or the one before the last."""
@@ -222,7 +222,15 @@ class _Clips:
 
     def way(self, spot: Spot, other: Spot) -> Tensor:
         """Where the voxels of a spot are found in another frame's: ``(D, *patch)``, voxels of the patch."""
-        return voxels(spot.sides)[0] + _cut(self.flows(spot.stack, spot.frame, [other.frame]), spot)[0]
+        return voxels(spot.sides)[0] + self._flow(self.flows, spot, [other.frame])[0]
+
+    def _flow(self, flows: Flows, spot: Spot, others: Sequence[int]) -> Tensor:
+        """Flows of a spot, ``(len(others), D, *sides)``; nothing moves beyond frames that are smaller than a patch."""
+        lengths = self._pool.read(spot.stack, spot.frame).shape
+        ends = [min(start + side, length) for start, side, length in zip(spot.corner, spot.sides, lengths, strict=True)]
+        block = [slice(start, end) for start, end in zip(spot.corner, ends, strict=True)]
+        missing = [start + side - end for start, side, end in zip(spot.corner, spot.sides, ends, strict=True)]
+        return F.pad(flows(spot.stack, spot.frame, others, block), [count for last in reversed(missing) for count in (0, last)])
 
     def _others(self, movie: int, frame: int) -> list[int]:
         return _others(frame, self._lengths[movie], self._reach)
@@ -237,12 +245,6 @@ class _Clips:
 def _others(frame: int, n_frames: int, reach: int) -> list[int]:
     clip = around(frame, n_frames, reach)
     return clip[:reach] + clip[reach + 1 :]
-
-
-def _cut(flows: Tensor, spot: Spot) -> Tensor:
-    """A spot of flows ``(n, D, *spatial)``; nothing moves beyond frames that are smaller than a patch."""
-    missing = [max(0, side - length) for side, length in zip(spot.sides, flows.shape[2:], strict=True)]
-    return spot.block(F.pad(flows, [count for last in reversed(missing) for count in (0, last)]))
 
 
 def _difference(denoised: Tensor, noisy: Tensor) -> Tensor:
