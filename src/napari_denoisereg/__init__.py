@@ -9,7 +9,6 @@ The front door. Nothing heavy is imported until it is used::
     aligned = result.warp(stack)
 """
 
-import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from napari_denoisereg.model import Model
     from napari_denoisereg.objects import Objects
     from napari_denoisereg.pipeline import Pipeline, Result
-    from napari_denoisereg.register import Registrar, Registration
+    from napari_denoisereg.register import Registrar, Registration, Series
     from napari_denoisereg.stack import Stack
     from napari_denoisereg.starts import Start
 
@@ -80,10 +79,9 @@ def denoise(
     Stack
         Same shape, axes, grid and intensity scale; float32.
     """
-    pipeline = import_module("napari_denoisereg.pipeline")
+    pipeline, opened = _rooms("pipeline", "opened")
     recipe = pipeline.Pipeline(denoise=pipeline.Denoiser.coerce(method))
-    models = [] if model is None else [_model(model)]
-    result: Result = pipeline.finish(recipe.run(_stack(stack), device=device, models=models))
+    result: Result = pipeline.finish(recipe.run(opened.stack(stack), device=device, models=opened.models(model)))
     assert result.denoised is not None
     return result.denoised
 
@@ -95,6 +93,8 @@ def register(  # noqa: PLR0913 - everything after method is a keyword
     model: "Model | str | Path | None" = None,
     device: str = "auto",
     channel: int = 0,
+    series: "Series | str | Mapping[str, Any]" = "combined",
+    keypoints: "Keypoints | str | Path | None" = None,
     start: "Start | str | Path | None" = None,
     region: Any = None,
     landmarks: "Keypoints | str | Path | None" = None,
@@ -113,9 +113,13 @@ def register(  # noqa: PLR0913 - everything after method is a keyword
         ``"auto"``, ``"cpu"``, ``"cuda"``.
     channel : int
         Channel to look at; the result holds for all.
-    start : Registration or one Transform per frame, optional
-        What is known of the motion already, e.g. from keypoints (`starts.from_keypoints`) or an earlier registration, or its
-        file; the method goes on from there.
+    series : Series, str or mapping
+        Which frames are compared: ``"combined"``, ``"to_first"``, ``"to_previous"``.
+    keypoints : Keypoints, str or Path, optional
+        Choose the best of the trained models; `evaluate` measures by them.
+    start : Registration, one Transform per frame, str or Path, optional
+        What is known of the motion already: an earlier registration, one made from keypoints (`starts.from_keypoints`), or a
+        file of transforms or keypoints; the method goes on from there.
     region : array or Stack, optional
         Where to look: what is not 0 counts. ``(y, x)`` marks in the first frame what is followed; ``(t, y, x)`` marks it in
         every frame. The transforms hold for the whole frame. A file of it, too.
@@ -127,18 +131,17 @@ def register(  # noqa: PLR0913 - everything after method is a keyword
     Registration
         One transform per frame.
     """
-    pipeline = import_module("napari_denoisereg.pipeline")
-    recipe = pipeline.Pipeline(registrars=(pipeline.Registrar.coerce(method),), channel=channel, keep_denoised=False)
-    models = [] if model is None else [_model(model)]
-    help_given = _opened_help(start=start, region=region, landmarks=landmarks)
-    steps = recipe.run(_stack(stack), device=device, models=models, **help_given)
-    result: Result = pipeline.finish(steps)
+    pipeline, opened = _rooms("pipeline", "opened")
+    settings = {"registrars": (pipeline.Registrar.coerce(method),), "series": pipeline.Series.coerce(series)}
+    recipe = pipeline.Pipeline(**settings, channel=channel, keep_denoised=False)
+    help_given = opened.help_for(stack, start=start, region=region, landmarks=landmarks, keypoints=keypoints)
+    result: Result = pipeline.finish(recipe.run(stack, device=device, models=opened.models(model), **help_given))
     assert result.registration is not None
     _warn(result.registration)
     return result.registration
 
 
-def register_objects(
+def register_objects(  # noqa: PLR0913 - everything after method is a keyword
     stack: "Stack",
     labels: Any,
     method: "Registrar | str | Mapping[str, Any]" = "affine",
@@ -146,6 +149,7 @@ def register_objects(
     models: "Sequence[Model | str | Path]" = (),
     device: str = "auto",
     channel: int = 0,
+    series: "Series | str | Mapping[str, Any]" = "combined",
 ) -> "Objects":
     """Register every tracked object of a movie by its own transforms.
 
@@ -163,18 +167,17 @@ def register_objects(
         ``"auto"``, ``"cpu"``, ``"cuda"``.
     channel : int
         Channel to look at.
+    series : Series, str or mapping
+        See `register`.
 
     Returns
     -------
     Objects
         A dict: for every id its ``frames`` and its ``registration``, from its first frame to each of them.
     """
-    objects = import_module("napari_denoisereg.objects")
-    found: Objects = objects.finish(
-        objects.register_objects(
-            _stack(stack), _opened(labels, "io", "read_mask"), method, models=_models(models), device=device, channel=channel
-        )
-    )
+    objects, opened = _rooms("objects", "opened")
+    how = {"models": opened.models(models), "device": device, "channel": channel, "series": series}
+    found: Objects = objects.finish(objects.register_objects(opened.stack(stack), opened.mask(labels), method, **how))
     return found
 
 
@@ -184,6 +187,7 @@ def run(  # noqa: PLR0913 - everything after recipe is a keyword
     *,
     device: str = "auto",
     models: "Sequence[Model | str | Path]" = (),
+    channel: int | None = None,
     keypoints: "Keypoints | str | Path | None" = None,
     start: "Start | str | Path | None" = None,
     region: Any = None,
@@ -201,24 +205,24 @@ def run(  # noqa: PLR0913 - everything after recipe is a keyword
         ``"auto"``, ``"cpu"``, ``"cuda"``.
     models : sequence of Model, str or Path
         Trained models, or their files, to use instead of training.
+    channel : int, optional
+        Channel that registration looks at; what the recipe says by default.
     keypoints : Keypoints, str or Path, optional
         Judge models while training, and the result.
-    start : Registration or one Transform per frame, optional
-        What is known of the motion already; see `register`.
-    region : array or Stack, optional
-        Where registration looks; see `register`. Denoising is of the whole frame.
-    landmarks : Keypoints, optional
-        Places that pull the registration; see `register`.
+    start, region, landmarks
+        See `register`. Denoising is of the whole frame.
 
     Returns
     -------
     Result
         ``.denoised``, ``.registration``, ``.aligned``, ``.report``.
     """
-    pipeline = import_module("napari_denoisereg.pipeline")
-    help_given = _opened_help(start=start, region=region, landmarks=landmarks, keypoints=keypoints)
-    steps = pipeline.load_recipe(recipe).run(_stack(stack), device=device, models=_models(models), **help_given)
-    result: Result = pipeline.finish(steps)
+    pipeline, opened = _rooms("pipeline", "opened")
+    chosen = pipeline.load_recipe(recipe)
+    if channel is not None:
+        chosen = chosen.model_copy(update={"channel": channel})
+    help_given = opened.help_for(stack, start=start, region=region, landmarks=landmarks, keypoints=keypoints)
+    result: Result = pipeline.finish(chosen.run(stack, device=device, models=opened.models(models), **help_given))
     _warn(result.registration)
     return result
 
@@ -252,7 +256,10 @@ def warp(stack: "Stack", registration: "Registration | str | Path", **options: A
     Stack
         Aligned to the first frame.
     """
-    return _registration(registration).warp(_stack(stack), **options)
+    opened = import_module("napari_denoisereg.opened")
+    one: Stack = opened.stack(stack)
+    aligned: Stack = opened.registration(registration, one).warp(one, **options)
+    return aligned
 
 
 def evaluate(keypoints: "Keypoints | str | Path", registration: "Registration | str | Path | None" = None) -> "KeypointError":
@@ -270,10 +277,9 @@ def evaluate(keypoints: "Keypoints | str | Path", registration: "Registration | 
     KeypointError
         Per keypoint, frame and annotator.
     """
-    pipeline = import_module("napari_denoisereg.pipeline")
-    points = _opened(keypoints, "io", "read_keypoints")
-    given = None if registration is None else _registration(registration)
-    error: KeypointError = pipeline.evaluate(points, given)
+    pipeline, opened = _rooms("pipeline", "opened")
+    given = None if registration is None else opened.registration(registration)
+    error: KeypointError = pipeline.evaluate(opened.keypoints(keypoints), given)
     return error
 
 
@@ -302,57 +308,9 @@ def methods() -> list[dict[str, Any]]:
     return rows
 
 
-def _stack(given: Any) -> "Stack":
-    """What a function of this file was given as a stack; refused with the way to make one."""
-    if not isinstance(given, import_module("napari_denoisereg.stack").Stack):
-        how = "open the file: read(path)" if isinstance(given, str | os.PathLike) else "name its axes: Stack(array, axes='tyx')"
-        raise TypeError(f"Expected a Stack, got {_named(given)}; {how}.")
-    stack: Stack = given
-    return stack
-
-
-def _registration(given: Any) -> "Registration":
-    registration = _opened(given, "results", "read_registration")
-    if not isinstance(registration, import_module("napari_denoisereg.register").Registration):
-        raise TypeError(f"Expected a Registration, as register() returns it, or a file of transforms, got {_named(given)}.")
-    return registration
-
-
-def _model(given: Any) -> "Model":
-    room = import_module("napari_denoisereg.model")
-    if isinstance(given, str | os.PathLike):
-        given = room.load(given, import_module("napari_denoisereg.pipeline").FAMILIES)
-    if not isinstance(given, room.Model):
-        raise TypeError(f"Expected a Model or its file, got {_named(given)}.")
-    model: Model = given
-    return model
-
-
-def _models(given: Any) -> "list[Model]":
-    one = isinstance(given, str | os.PathLike) or hasattr(given, "method")
-    return [_model(each) for each in ([given] if one else given)]
-
-
-def _opened(given: Any, room: str, reader: str) -> Any:
-    """A file as what it holds; everything else as it is."""
-    is_file = isinstance(given, str | os.PathLike)
-    return getattr(import_module(f"napari_denoisereg.{room}"), reader)(given) if is_file else given
-
-
-def _opened_help(**given: Any) -> dict[str, Any]:
-    """Start, region, landmarks and keypoints, of which each may be a file; points are refused where they are something else."""
-    readers = {"start": ("results", "read_registration"), "region": ("io", "read_mask")}
-    points = ("io", "read_keypoints")
-    opened = {name: _opened(value, *readers.get(name, points)) for name, value in given.items()}
-    for name in ("landmarks", "keypoints"):
-        if opened.get(name) is not None and not hasattr(opened[name], "n_axes"):
-            raise TypeError(f"Expected {name} as Keypoints or a CSV file, got {_named(given[name])}.")
-    return opened
-
-
-def _named(given: Any) -> str:
-    shape = getattr(given, "shape", None)
-    return type(given).__name__ if shape is None else f"{type(given).__name__} of shape {tuple(shape)}"
+def _rooms(*names: str) -> tuple[Any, ...]:
+    """Rooms, loaded when they are first asked for."""
+    return tuple(import_module(f"napari_denoisereg.{name}") for name in names)
 
 
 def __getattr__(name: str) -> Any:

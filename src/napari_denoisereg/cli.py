@@ -15,6 +15,7 @@ from rich.text import Text
 
 import napari_denoisereg as dr
 from napari_denoisereg import io, pipeline, results
+from napari_denoisereg.apply_command import Apply
 from napari_denoisereg.arguments import WORDS, choice
 from napari_denoisereg.console import Teller, problem, with_bar
 from napari_denoisereg.denoise import Denoiser
@@ -22,6 +23,7 @@ from napari_denoisereg.evaluation.report import SUFFIXES as REPORT_SUFFIXES
 from napari_denoisereg.evaluation.report import Report
 from napari_denoisereg.evaluation.synthetic import nuclei_movie
 from napari_denoisereg.geometry import PerFrame
+from napari_denoisereg.geometry.landmarks import Kind
 from napari_denoisereg.model import Model
 from napari_denoisereg.model import load as load_model
 from napari_denoisereg.objects_command import register_each
@@ -30,7 +32,6 @@ from napari_denoisereg.train_command import Device, Train
 
 Movie = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MOVIE")]
 Output = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUTPUT")]
-Transforms = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="TRANSFORMS")]
 DEMO_FILES = ("displacement_last_frame.zarr", "error.html", "keypoints.csv", "nucleus.ome.tif", "overview.png", "result.zarr")
 
 METHODS: tuple[type[Denoiser] | type[Registrar], ...] = (*Denoiser.members().values(), *Registrar.members().values())
@@ -57,7 +58,9 @@ class RecipeTask:
     model: tuple[Path, ...] = ()
     """Trained models to use, instead of training on this movie."""
     start: Path | None = None
-    """Transforms to start from, e.g. made from keypoints in napari."""
+    """What is known of the motion: transforms, an earlier result, or a CSV of keypoints; registration goes on from there."""
+    start_motion: Kind = "affine"
+    """If the start is keypoints: which motion is made of them. Those that the others contradict are left out and named."""
     region: Path | None = None
     """Mask of the part to follow (.tif, .png, .zarr): one image for the first frame, or one per frame."""
     landmarks: Path | None = None
@@ -81,10 +84,13 @@ class Run(RecipeTask):
 
     recipe: str = "balanced"
     """fast, balanced, best, sections, the name of a recipe you saved, or a JSON file."""
+    channel: int | None = None
+    """Channel that registration looks at, counted from 0; the result is applied to all. Default: what the recipe says, or 0."""
 
     def execute(self, console: Teller) -> None:
         """Do it."""
-        _execute(pipeline.load_recipe(self.recipe), self, console)
+        recipe = pipeline.load_recipe(self.recipe)
+        _execute(recipe if self.channel is None else recipe.model_copy(update={"channel": self.channel}), self, console)
 
 
 @dataclass
@@ -127,8 +133,8 @@ class RegisterStack(RecipeTask):
     """Register every frame of a movie to the first one with one method."""
 
     method: RegistrarChoice
-    series: str = "combined"
-    """Which frames are compared: combined, to_first or to_previous."""
+    series: Series = field(default_factory=lambda: Series.coerce("combined"))
+    """Which frames are compared."""
     channel: int = 0
     """Channel that registration looks at, counted from 0; the result is applied to all channels."""
     objects: Path | None = None
@@ -139,48 +145,8 @@ class RegisterStack(RecipeTask):
         if self.objects is not None:
             register_each(self, console)
             return
-        given = {"registrars": (self.method,), "series": Series.coerce(self.series), "channel": self.channel}
+        given = {"registrars": (self.method,), "series": self.series, "channel": self.channel}
         _execute(pipeline.Pipeline(**given, keep_denoised=False), self, console)
-
-
-@dataclass
-class Apply:
-    """Apply the transforms of a registration to another channel or to labels."""
-
-    transforms: Transforms
-    """Result of run or register, or a transforms file."""
-    source: Movie
-    """Movie, stack or labels to align; as many frames as were registered."""
-    target: Output
-    """File to write (.ome.zarr, .tif)."""
-    axes: str | None = None
-    """Dimensions of the file in their order, e.g. tyx (t time, z depth or section, c channel). Default: what the file says."""
-    spacing: tuple[float, ...] = ()
-    """Distance between voxels, one number per axis, e.g. 60 0.2 0.2. Default: what the file says."""
-    units: tuple[str, ...] = ()
-    """Unit of each axis, e.g. second micrometer micrometer. Default: what the file says."""
-    interpolation: Literal["linear", "cubic", "nearest"] = "linear"
-    """How values between pixels are found; use nearest for labels."""
-    inverse: bool = False
-    """Go the other way: from the aligned frames back to the recorded ones."""
-    overwrite: bool = False
-    """Replace an earlier result."""
-
-    def execute(self, console: Teller) -> None:
-        """Do it."""
-        io.check_suffix(self.target)
-        io.check_apart(self.target, self.source, self.transforms)
-        io.check_writable(self.target, overwrite=self.overwrite)
-        console.will_write(self.target)
-        stack = io.read(self.source, axes=self.axes, spacing=self.spacing, units=self.units)
-        registration = results.read_registration(self.transforms, otherwise=stack.grid)
-        placed = results.placed_like(stack, registration)
-        if placed is not stack and placed.spacing != stack.spacing:
-            console.print(f"{self.source} says no pixel size; that of the transforms is taken.", soft_wrap=True)
-        chosen = registration.inverse() if self.inverse else registration
-        aligned = chosen.warp(placed, interpolation=self.interpolation)
-        with_bar(io.write_steps(aligned, self.target, overwrite=self.overwrite), console)
-        console.wrote(self.target)
 
 
 @dataclass
@@ -298,9 +264,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Output that goes to a file or a pipe is not folded at the width of some terminal.
     console, errors = (Teller(stderr=each, width=None if sys.stdout.isatty() else 160) for each in (False, True))
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words == ["--version"]:
-        console.print(f"denoisereg {dr.__version__}", highlight=False)
-        return 0
     try:
         command: Any = tyro.cli(
             Command,
@@ -333,9 +296,7 @@ def _execute(recipe: pipeline.Pipeline, command: RecipeTask, console: Teller) ->
     console.will_write(command.target)
     models = [load_model(path, pipeline.FAMILIES) for path in command.model]
     points = None if command.keypoints is None else io.read_keypoints(command.keypoints)
-    start = None if command.start is None else results.read_registration(command.start, otherwise=stack.grid)
-    if start is not None:
-        results.check_same_units(start, stack)
+    start = None if command.start is None else results.read_start(command.start, stack, command.start_motion)
     helped: dict[str, Any] = {
         "start": start,
         "region": None if command.region is None else io.read_mask(command.region),

@@ -9,6 +9,7 @@ from napari_denoisereg import io, pipeline
 from napari_denoisereg.console import Teller, with_bar
 from napari_denoisereg.model import load as load_model
 from napari_denoisereg.objects import register_objects, write_objects
+from napari_denoisereg.register import Series
 
 UNUSED = ("start", "region", "landmarks", "keypoints", "save_models")
 
@@ -26,7 +27,7 @@ class Asked(Protocol):
     objects: Path | None
     method: Any
     channel: int
-    series: str
+    series: Series
     overwrite: bool
 
 

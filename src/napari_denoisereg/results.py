@@ -5,6 +5,7 @@
 one.
 """
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from PIL import Image, ImageDraw
 from napari_denoisereg.atomic import check_writable, find, replacing
 from napari_denoisereg.evaluation.denoising_trust import Trust
 from napari_denoisereg.geometry import Grid
-from napari_denoisereg.io import ome_zarr, transforms_zarr
+from napari_denoisereg.geometry.landmarks import Kind
+from napari_denoisereg.io import ome_zarr, transforms_csv, transforms_zarr
+from napari_denoisereg.io.keypoints import read_keypoints
 from napari_denoisereg.io.transforms import read_transforms
-from napari_denoisereg.io.units import PIXEL, canonical
 from napari_denoisereg.pipeline import Result
 from napari_denoisereg.register import Registration
 from napari_denoisereg.stack import Stack
+from napari_denoisereg.starts import from_keypoints
 from napari_denoisereg.steps import Steps, portion
 
 TRANSFORMS = "transforms"
@@ -126,63 +129,31 @@ def read_registration(path: str | Path, *, grid: Grid | None = None, otherwise: 
     return Registration(transforms, stated)
 
 
-def check_same_units(registration: Registration, stack: Stack) -> None:
-    """Refuse to apply transforms in one unit to a stack in another: micrometres are no pixels.
+def read_start(path: str | Path, stack: Stack, motion: Kind = "affine") -> Registration:
+    """Read what is known of a movie's motion: transforms, or keypoints that say it.
 
     Parameters
     ----------
-    registration : Registration
-        In world units.
+    path : str or Path
+        Result, transforms, or a CSV of keypoints.
     stack : Stack
-        What it is to be applied to.
-
-    Raises
-    ------
-    ValueError
-        When the units differ, unless one of them is unknown and the pixels have the same size.
-    """
-    grids = (registration.grid, stack.grid)
-    (ours, theirs), sizes = (tuple(map(canonical, grid.units)) for grid in grids), [grid.spacing for grid in grids]
-    if len(ours) != len(theirs) or ours == theirs:
-        return
-    if {PIXEL} in (set(ours), set(theirs)) and np.allclose(sizes[0], sizes[1]):
-        return
-    raise ValueError(
-        f"The transforms are in {ours[-1]} (pixel size {_listed(sizes[0])}), {stack!r} is in {theirs[-1]} (pixel size "
-        f"{_listed(sizes[1])}); give the size and unit of its pixels (--spacing, --units), or write them into its file."
-    )
-
-
-def placed_like(stack: Stack, registration: Registration) -> Stack:
-    """Give a stack that says no pixel size that of a registration of as many pixels, e.g. labels of the registered movie.
-
-    Parameters
-    ----------
-    stack : Stack
-        What the registration is to be applied to.
-    registration : Registration
-        In world units.
+        The movie.
+    motion : {"translation", "rigid", "similarity", "affine", "thin_plate"}
+        What keypoints say; see `starts.from_keypoints`. Marks that the others contradict are left out with a warning.
 
     Returns
     -------
-    Stack
-        The stack itself where it says where its voxels are, or has other pixels.
-
-    Raises
-    ------
-    ValueError
-        See `check_same_units`.
+    Registration
+        One transform per frame.
     """
-    plain, grid = stack.grid, registration.grid
-    says_nothing = set(plain.units) == {PIXEL} and set(plain.spacing) == {1.0} and not any(plain.origin)
-    if says_nothing and plain.shape == grid.shape:
-        return stack.with_grid(stack.data, grid)
-    check_same_units(registration, stack)
-    return stack
-
-
-def _listed(values: tuple[float, ...]) -> str:
-    return " x ".join(f"{value:g}" for value in values)
+    place = Path(path)
+    if place.suffix.lower() != ".csv" or not place.is_file() or transforms_csv.is_table(place):
+        return read_registration(place, otherwise=stack.grid)
+    guided = from_keypoints(read_keypoints(place), stack.grid, stack.n_frames, motion)
+    if guided.misplaced:
+        told = ", ".join(f"{number} in frame {frame}" for frame, number in guided.misplaced)
+        warnings.warn(f"These keypoints do not fit the others and were left out of the start: {told}.", stacklevel=2)
+    return guided.registration
 
 
 def write_overview(stack: Stack, result: Result, path: str | Path, *, frame: int = -1) -> Path:

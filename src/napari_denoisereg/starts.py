@@ -142,7 +142,7 @@ def as_start(start: Start, stack: Stack) -> PerFrame:
     TypeError
         For anything else.
     ValueError
-        When the number of frames or of axes differs.
+        When the number of frames or of axes, or the unit of a registration differs.
     """
     frames: Any = start.transforms if isinstance(start, Registration) else start
     if not isinstance(frames, Sequence) or not all(isinstance(each, Transform) for each in frames):
@@ -153,6 +153,8 @@ def as_start(start: Start, stack: Stack) -> PerFrame:
             f"Expected a start of {stack.n_frames} frames in {stack.grid.ndim}D for {stack!r}, got {len(given)} in "
             f"{given.ndim}D; make it from the same movie."
         )
+    if isinstance(start, Registration):
+        start.check_units(stack)
     if given[0].is_identity:
         return given
     back = given[0].inverse()

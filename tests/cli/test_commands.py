@@ -126,7 +126,6 @@ def test_demo_makes_everything_a_person_needs(tmp_path: Path, capsys: pytest.Cap
         (("run", "movie.ome.tif", "no/such/folder/out.zarr"), "does not exist"),
         (("run", "movie.ome.tif", "out.zarr", "--axes", "zyxt"), "axes"),
         (("register", "movie.ome.tif", "out.zarr", "--channel", "3", "affine"), "Channel 3"),
-        (("register", "movie.ome.tif", "out.zarr", "--series", "sideways", "affine"), "combined"),
         (("run", "half.tif", "out.zarr"), "half.tif"),
         (("run", "one.tif", "out.zarr", "--recipe", "fast"), "at least 2 frames"),
         (("run", "holes.tif", "out.zarr", "--recipe", "fast"), "NaN"),

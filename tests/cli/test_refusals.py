@@ -1,6 +1,8 @@
 """The command line refuses what would lose or spoil something, before any work and in plain words."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 import napari_denoisereg as dr
-from napari_denoisereg import io
+from napari_denoisereg import __main__, io
 from napari_denoisereg.cli import main
 from napari_denoisereg.evaluation.keypoints import Keypoints
 from napari_denoisereg.geometry import Grid, Identity, PerFrame, Translation
@@ -155,9 +157,21 @@ def test_options_may_follow_the_method(folder: Path, told: Told) -> None:
         told(*words, "gaussian", "--unheard-of")
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"denoisereg {dr.__version__}\n"
+def test_the_version_is_told_without_loading_anything_heavy() -> None:
+    script = "import sys; from napari_denoisereg.__main__ import main; sys.exit(main(['--version']) + ('torch' in sys.modules))"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (0, f"denoisereg {dr.__version__}\n")
+
+
+def test_ctrl_c_while_the_command_line_loads_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(__main__, "import_module", interrupted)
+    assert __main__.main(["methods"]) == 130
+    assert capsys.readouterr().err == "Stopped; nothing was written.\n"
 
 
 def test_errors_are_one_line_without_the_words_of_libraries(folder: Path, told: Told) -> None:

@@ -10,8 +10,8 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from napari_denoisereg.geometry.units import canonical
 from napari_denoisereg.io import read, tiff, write
-from napari_denoisereg.io.units import canonical
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import finish
 

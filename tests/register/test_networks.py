@@ -205,3 +205,10 @@ def test_deep_affine_learns_a_shift() -> None:
     assert abs(y2) < 0.4
     assert -3 < x1 < -1  # the truth: -2
     assert -5 < x2 < -2  # the truth: -4
+
+
+@pytest.mark.parametrize("member", [VoxelMorph, Fcn])
+def test_what_compares_frames_in_their_order_is_no_regularity_of_pairs(member: type[Registrar]) -> None:
+    """Pairs are drawn and aligned in no order: it would be accepted and say nothing."""
+    with pytest.raises(ValueError, match=r"Expected a regularity of a single motion, got 'temporal'.*'elastic'"):
+        member(regularity="temporal")

@@ -1,6 +1,7 @@
 """Registration: what is done with one transform per frame."""
 
 from collections.abc import Callable
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -15,6 +16,7 @@ from napari_denoisereg.register.affine import AffineDescent
 from napari_denoisereg.register.registration import back_to
 from napari_denoisereg.register.stacks import register_stack, train
 from napari_denoisereg.stack import Stack
+from napari_denoisereg.starts import as_start
 from napari_denoisereg.steps import finish
 
 TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64")
@@ -135,3 +137,33 @@ def test_a_transform_that_shrinks_is_smoothed_first() -> None:
     stack = Stack(board.astype(np.float32), "tyx", (1.0, *GRID.spacing), (0.0, *GRID.origin))
     inner = registration.warp(stack).frame(1)[7:9, 9:11]
     np.testing.assert_allclose(inner, 0.5, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"interpolation": "quintic"}, "Expected interpolation linear, cubic, nearest, got 'quintic'"),
+        ({"outside": "mirror"}, "Expected outside as a number or 'edge', got 'mirror'"),
+        ({"outside": None}, "Expected outside as a number or 'edge', got None"),
+    ],
+)
+def test_unknown_options_are_refused_before_a_frame_is_looked_at(options: dict[str, Any], words: str) -> None:
+    registration = Registration(PerFrame([Translation([1.0, 0.0])]), Grid((6, 7)))
+    with pytest.raises(ValueError, match=words):
+        registration.warp(Stack(np.zeros((1, 6, 7)), "tyx"), **options)
+
+
+def test_micrometres_are_not_applied_to_pixels() -> None:
+    grid = Grid((6, 7), (0.5, 0.5), units=("micrometer",) * 2)
+    registration = Registration(PerFrame([Translation([0.5, 0.0])]), grid)
+    values = np.arange(42.0).reshape(1, 6, 7)
+    other = Stack(np.zeros((1, 9, 9)), "tyx")
+    for apply in (registration.warp, lambda stack: as_start(registration, stack)):
+        with pytest.raises(ValueError, match=r"transforms are in micrometer .* is in pixel"):
+            apply(other)
+    # Labels of the movie itself that say no pixel size lie where the movie lies.
+    moved = registration.warp(Stack(values, "tyx"), interpolation="nearest")
+    np.testing.assert_array_equal(moved.frame(0)[:-1], values[0, 1:])
+    assert moved.grid == grid
+    spelt = Stack(values, "tyx", (1.0, 0.5, 0.5), units=("s", "um", "µm"))
+    np.testing.assert_array_equal(registration.warp(spelt).frame(0)[:-1], values[0, 1:])

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from napari_denoisereg.atomic import check_apart, check_writable, replacing
+from napari_denoisereg.geometry.units import canonical
 from napari_denoisereg.io import ome_zarr, tiff
 from napari_denoisereg.io.keypoints import read_keypoints, write_keypoints
 from napari_denoisereg.io.masks import read_mask
 from napari_denoisereg.io.transforms import read_transforms, write_transforms
-from napari_denoisereg.io.units import canonical
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps, finish
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_denoisereg.io.units import PIXEL, canonical
+from napari_denoisereg.geometry.units import PIXEL, canonical
 from napari_denoisereg.stack import AXES, Stack
 
 VERSIONS = ("0.4", "0.5")

@@ -19,10 +19,10 @@ import numpy as np
 import tifffile
 
 from napari_denoisereg.atomic import check_writable, find, replacing
+from napari_denoisereg.geometry.units import canonical
 from napari_denoisereg.io.pieces import Array, Pieces, lazy, n_bytes
 from napari_denoisereg.io.tiff_metadata import read_calibration, to_imagej, to_ome
 from napari_denoisereg.io.tiff_structure import check_complete
-from napari_denoisereg.io.units import canonical
 from napari_denoisereg.stack import AXES, Stack
 from napari_denoisereg.steps import Pace, Progress, Steps
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import tifffile
 
-from napari_denoisereg.io.units import PIXEL, canonical, ome_symbol
+from napari_denoisereg.geometry.units import PIXEL, canonical
+from napari_denoisereg.io.units import ome_symbol
 from napari_denoisereg.stack import Stack
 
 HISTORY_MARK = "napari-denoisereg history: "

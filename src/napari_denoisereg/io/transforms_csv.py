@@ -83,13 +83,30 @@ def read(path: Path) -> tuple[list[Transform], Grid | None]:
         raise ValueError(f"{path} is no text file; expected a table of matrices as CSV.") from error
     stated = next((line for line in lines if line.startswith(GRID_MARK)), None)
     rows = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
-    if len(rows) < 2 or not rows[0][1].replace(" ", "").lower().startswith("frame,m00,"):
+    if len(rows) < 2 or not _is_heading(rows[0][1]):
         raise ValueError(f"{path} is no table of matrices; expected the columns frame, m00, m01, ... and a row per frame.")
     frames = dict(_row(path, number, line) for number, line in rows[1:])
     if sorted(frames) != list(range(len(rows) - 1)):
         raise ValueError(f"{path} must have one row for each frame 0 to {len(rows) - 2}, got frames {sorted(frames)}.")
     grid = from_text(stated[len(GRID_MARK) :], path) if stated else None
     return [frames[frame] for frame in sorted(frames)], grid
+
+
+def is_table(path: Path) -> bool:
+    """Whether a CSV file is a table of matrices, and not e.g. one of keypoints.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    bool
+        By its heading.
+    """
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        return _is_heading(next((line for line in file if line.strip() and not line.startswith("#")), ""))
 
 
 def as_affine(transform: Transform) -> Affine:
@@ -112,6 +129,10 @@ def as_affine(transform: Transform) -> Affine:
     for part in parts:
         merged = as_affine(part) if merged is None else Affine.merge(merged, as_affine(part))
     return merged if isinstance(merged, Affine) else Affine(transform.matrix()[:-1])
+
+
+def _is_heading(line: str) -> bool:
+    return line.replace(" ", "").lower().startswith("frame,m00,")
 
 
 def _row(path: Path, number: int, line: str) -> tuple[int, Transform]:

@@ -16,9 +16,9 @@ import numpy as np
 
 from napari_denoisereg.geometry import Affine, Displacement, Grid, PerFrame, Transform
 from napari_denoisereg.geometry.conventions import from_itk_field, from_itk_matrix, to_itk_field, to_itk_matrix
+from napari_denoisereg.geometry.units import PIXEL
 from napari_denoisereg.io.grids import as_dict, from_dict, from_text
 from napari_denoisereg.io.transforms_csv import as_affine
-from napari_denoisereg.io.units import PIXEL
 
 AFFINE_SUFFIXES = (".tfm", ".txt")
 FIELD_SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")

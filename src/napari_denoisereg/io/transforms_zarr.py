@@ -28,9 +28,9 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from napari_denoisereg.geometry import Affine, Displacement, Grid, Identity, PerFrame, Sequential, Transform, Translation
 from napari_denoisereg.geometry.conventions import from_ngff_field, to_ngff_field
+from napari_denoisereg.geometry.units import canonical
 from napari_denoisereg.io.grids import as_dict, from_dict
 from napari_denoisereg.io.ngff import axes_metadata
-from napari_denoisereg.io.units import canonical
 
 OURS = "napari-denoisereg"
 FORMAT = "transforms 1"

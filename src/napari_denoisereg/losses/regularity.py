@@ -8,6 +8,7 @@ To add one: one new file in this folder with one subclass.
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -15,7 +16,15 @@ from napari_denoisereg.method import Method
 
 
 class Regularity(Method, family="regularity"):
-    """How badly behaved a displacement field is, low = well."""
+    """How badly behaved a displacement field is, low = well.
+
+    Attributes
+    ----------
+    needs_frames : bool
+        Whether it judges how frames follow each other: the fields must be those of a movie in its order.
+    """
+
+    needs_frames: ClassVar[bool] = False
 
     def __call__(self, displacement: Tensor, spacing: Sequence[float]) -> Tensor:
         """Judge fields item by item.

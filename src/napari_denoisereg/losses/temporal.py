@@ -19,6 +19,7 @@ class Temporal(Regularity, kind="temporal"):
 
     title: ClassVar[str] = "Steady in time"
     reference: ClassVar[str] = "https://doi.org/10.1016/j.media.2010.10.003"
+    needs_frames: ClassVar[bool] = True
 
     def __call__(self, displacement: Tensor, spacing: Sequence[float]) -> Tensor:
         """Judge; see `Regularity`."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from pydantic import field_validator
 from torch import Tensor, nn
 
 from napari_denoisereg import device as devices
@@ -74,6 +75,17 @@ class DenseRegistrar(TrainedRegistrar):
     every: int = setting(
         25, "Test the network after every so many training steps; the best version is kept.", ge=1, advanced=True
     )
+
+    @field_validator("regularity")
+    @classmethod
+    def _of_a_single_pair(cls, regularity: Regularity) -> Regularity:
+        """Pairs are trained on and aligned one by one, in no order: without it such a measure would say nothing, silently."""
+        if regularity.needs_frames:
+            raise ValueError(
+                f"Expected a regularity of a single motion, got {regularity.kind!r}, which compares frames that follow each "
+                "other; choose another one here, or the registrar 'elastic', whose steadiness does this."
+            )
+        return regularity
 
     @property
     def wants_raw(self) -> bool:

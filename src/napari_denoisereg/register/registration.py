@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from numbers import Real
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from napari_denoisereg.geometry import (
     preimage,
     warp,
 )
+from napari_denoisereg.geometry.units import PIXEL, canonical
 from napari_denoisereg.stack import Frame, Stack
 from napari_denoisereg.steps import Pace, Progress, Steps, finish
 
@@ -185,14 +187,63 @@ class Registration:
             grid=_shifted_grid(self.grid, offset),
         )
 
+    def check_units(self, stack: Stack) -> None:
+        """Refuse a stack in another unit: two micrometres are not two pixels.
+
+        Parameters
+        ----------
+        stack : Stack
+            What this is to be applied to, or to start from.
+
+        Raises
+        ------
+        ValueError
+            When the units differ, unless one of them is unknown and the pixels have the same size.
+        """
+        grids = (self.grid, stack.grid)
+        (ours, theirs), sizes = (tuple(map(canonical, grid.units)) for grid in grids), [grid.spacing for grid in grids]
+        if len(ours) != len(theirs) or ours == theirs:
+            return
+        if {PIXEL} in (set(ours), set(theirs)) and np.allclose(sizes[0], sizes[1]):
+            return
+        raise ValueError(
+            f"The transforms are in {ours[-1]} (pixel size {_listed(sizes[0])}), {stack!r} is in {theirs[-1]} (pixel size "
+            f"{_listed(sizes[1])}); give the size and unit of its pixels (spacing, units), or write them into its file."
+        )
+
+    def placed_like(self, stack: Stack) -> Stack:
+        """Give a stack that says no pixel size that of this registration, if it has as many pixels, e.g. labels of the movie.
+
+        Parameters
+        ----------
+        stack : Stack
+            What this is to be applied to.
+
+        Returns
+        -------
+        Stack
+            The stack itself where it says where its voxels are, or has other pixels.
+
+        Raises
+        ------
+        ValueError
+            See `check_units`.
+        """
+        plain, grid = stack.grid, self.grid
+        says_nothing = set(map(canonical, plain.units)) == {PIXEL} and set(plain.spacing) == {1.0} and not any(plain.origin)
+        if says_nothing and plain.shape == grid.shape:
+            return stack if plain == grid else stack.with_grid(stack.data, grid)
+        self.check_units(stack)
+        return stack
+
     def warp(self, stack: Stack, *, interpolation: Interpolation = "linear", outside: float | Literal["edge"] = 0.0) -> Stack:
         """Bring every frame (and channel) of a stack to the fixed frame, lazily: a frame is warped when it is looked at.
 
         Parameters
         ----------
         stack : Stack
-            As many frames as this registration; its grid may differ (another channel's resolution). Integer labels need
-            ``interpolation="nearest"``.
+            As many frames as this registration; its grid may differ (another channel's resolution), see `placed_like`.
+            Integer labels need ``interpolation="nearest"``.
         interpolation : {"linear", "cubic", "nearest"}
             How to read between voxels.
         outside : float or "edge"
@@ -206,13 +257,20 @@ class Registration:
         Raises
         ------
         ValueError
-            When the number of frames or of spatial axes differs.
+            When the number of frames or of spatial axes, or the unit differs, or an option is unknown.
         """
         if stack.n_frames != len(self.transforms) or stack.grid.ndim != self.grid.ndim:
             raise ValueError(
                 f"This registration has {len(self.transforms)} frames in {self.grid.ndim}D, got {stack!r}; "
                 "apply it to the stack it was made from, or to one with the same frames."
             )
+        # Frames are warped when somebody looks at them: that would be late for an error.
+        if interpolation not in get_args(Interpolation):
+            raise ValueError(f"Expected interpolation {', '.join(get_args(Interpolation))}, got {interpolation!r}.")
+        filling: Any = outside
+        if filling != "edge" and not isinstance(filling, Real):
+            raise ValueError(f"Expected outside as a number or 'edge', got {outside!r}.")
+        stack = self.placed_like(stack)
         grid, dtype = stack.grid, stack.dtype
 
         def change(number: int, frame: Frame) -> Frame:
@@ -252,6 +310,10 @@ def back_to(values: NDArray[np.float32], dtype: np.dtype[Any]) -> Frame:
     rounded = np.rint(values.astype(np.float64))
     inner = np.clip(rounded, float(limits.min), np.nextafter(float(limits.max), 0) if limits.bits > 52 else limits.max)
     return inner.astype(dtype)
+
+
+def _listed(values: Sequence[float]) -> str:
+    return " x ".join(f"{value:g}" for value in values)
 
 
 def _shifted(transform: Transform, offset: Sequence[float]) -> Transform:

@@ -187,7 +187,7 @@ def _settings(recipe: Pipeline) -> str | dict[str, Any]:
 
 
 def _place(stack: Stack) -> dict[str, Any]:
-    from napari_denoisereg.io.units import canonical
+    from napari_denoisereg.geometry.units import canonical
 
     return {
         "spacing": tuple(float(step) for step in stack.spacing),
