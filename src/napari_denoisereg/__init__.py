@@ -83,6 +83,8 @@ def denoise(
     recipe = pipeline.Pipeline(denoise=pipeline.Denoiser.coerce(method))
     result: Result = pipeline.finish(recipe.run(opened.stack(stack), device=device, models=opened.models(model)))
     assert result.denoised is not None
+    for hint in () if result.trust is None else result.trust.hints():
+        _warn_caller(f"Denoising: {hint}")
     return result.denoised
 
 
@@ -232,11 +234,15 @@ def _warn(registration: "Registration | None") -> None:
     reasons = {} if registration is None else registration.reasons
     if reasons:
         told = "; ".join(f"frame {frame}: {reason}" for frame, reason in reasons.items())
-        # Named after the caller's line, through however many doors of this file the call came.
-        level, frame = 1, sys._getframe()  # noqa: SLF001 - inspect, which has it, too, would be imported for this alone
-        while frame.f_code.co_filename == __file__ and frame.f_back is not None:
-            level, frame = level + 1, frame.f_back
-        warnings.warn(f"Look at these frames, their alignment may have failed. {told}.", stacklevel=level)
+        _warn_caller(f"Look at these frames, their alignment may have failed. {told}.")
+
+
+def _warn_caller(words: str) -> None:
+    """Warn, named after the caller's line, through however many doors of this file the call came."""
+    level, frame = 1, sys._getframe()  # noqa: SLF001 - inspect, which has it, too, would be imported for this alone
+    while frame.f_code.co_filename == __file__ and frame.f_back is not None:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(words, stacklevel=level)
 
 
 def warp(stack: "Stack", registration: "Registration | str | Path", **options: Any) -> "Stack":

@@ -111,7 +111,7 @@ def _check_dropped(dropped: list[tuple[int, int]], stack: Stack, least_frames: i
     if dropped:
         numbers = sorted({number for number, _ in dropped})
         told = ", ".join(map(str, numbers[:5])) + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
-        warnings.warn(f"Nothing was recorded in frame {told}: left out of denoising and kept as it is.", stacklevel=2)
+        warnings.warn(f"Nothing was recorded in frame {told}: it is left out, and stays as it is.", stacklevel=2)
 
 
 def _frame_figures(frame: Frame, number: int) -> tuple[float, ...]:

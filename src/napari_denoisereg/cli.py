@@ -19,6 +19,7 @@ from napari_denoisereg.apply_command import Apply
 from napari_denoisereg.arguments import WORDS, choice
 from napari_denoisereg.console import Teller, problem, with_bar
 from napari_denoisereg.denoise import Denoiser
+from napari_denoisereg.denoise.optical_flow import flow_of
 from napari_denoisereg.evaluation.report import SUFFIXES as REPORT_SUFFIXES
 from napari_denoisereg.evaluation.report import Report
 from napari_denoisereg.evaluation.synthetic import nuclei_movie
@@ -104,10 +105,16 @@ class DenoiseStack:
     method: DenoiserChoice
     axes: str | None = None
     """Dimensions of the file in their order, e.g. tyx (t time, z depth or section, c channel). Default: what the file says."""
+    spacing: tuple[float, ...] = ()
+    """Distance between voxels, one number per axis, e.g. 60 0.2 0.2. Default: what the file says."""
+    units: tuple[str, ...] = ()
+    """Unit of each axis, e.g. second micrometer micrometer. Default: what the file says."""
     device: Device = "auto"
     """Where to compute; auto uses an NVIDIA graphics card if there is one."""
     model: Path | None = None
     """Trained model to use, instead of training on this movie."""
+    flow: Path | None = None
+    """Also write the optical flow of the denoised movie (.zarr), from each frame to the next one; of the first channel."""
     overwrite: bool = False
     """Replace an earlier result."""
 
@@ -115,9 +122,14 @@ class DenoiseStack:
         """Do it."""
         io.check_suffix(self.target)
         io.check_apart(self.target, self.source)
-        stack = io.read(self.source, axes=self.axes)
+        if self.flow is not None:
+            io.check_suffix(self.flow, (".zarr",))
+            io.check_apart(self.flow, self.source, self.target)
+        stack = io.read(self.source, axes=self.axes, spacing=self.spacing, units=self.units)
         io.check_writable(self.target, results.expected_bytes(stack), overwrite=self.overwrite)
-        console.will_write(self.target)
+        if self.flow is not None:
+            io.check_writable(self.flow, overwrite=self.overwrite)
+        console.will_write(*(path for path in (self.target, self.flow) if path is not None))
         models = [] if self.model is None else [load_model(self.model, pipeline.FAMILIES)]
         steps = pipeline.Pipeline(denoise=self.method).run(stack, device=self.device, models=models)
         result = with_bar(steps, console)
@@ -126,6 +138,10 @@ class DenoiseStack:
         with_bar(io.write_steps(denoised, self.target, overwrite=self.overwrite), console)
         _warn(result, console)
         console.wrote(self.target)
+        if self.flow is not None:
+            flow = with_bar(flow_of(denoised.channel(0)), console)
+            io.write_transforms(flow, self.flow, grid=denoised.grid, overwrite=self.overwrite)
+            console.wrote(self.flow)
 
 
 @dataclass(kw_only=True)

@@ -4,12 +4,16 @@ Names of files may hold what rich reads as markup (``movie [denoised].tif``), so
 `rich.text.Text`.
 """
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from napari_denoisereg.method import in_words
 from napari_denoisereg.steps import Steps, finish
@@ -64,7 +68,7 @@ class Teller(Console):
 
 
 def with_bar(steps: Steps[T], console: Teller) -> T:
-    """Run Steps with a bar and the time left; Ctrl-C closes them.
+    """Run Steps with a bar and the time left; Ctrl-C closes them. What they warn of is told in plain words.
 
     Parameters
     ----------
@@ -79,9 +83,27 @@ def with_bar(steps: Steps[T], console: Teller) -> T:
         What the work returns.
     """
     columns = (TextColumn("{task.description:<34}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with _plain_warnings(console), bar:
         task = bar.add_task("starting", total=1.0)
         return finish(steps, lambda now: bar.update(task, completed=now.fraction, description=now.stage[:34]))
+
+
+@contextmanager
+def _plain_warnings(console: Teller) -> Iterator[None]:
+    """Tell warnings that are meant for users without the line of code that they come from."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        usual = warnings.showwarning
+
+        def tell(message: Warning | str, category: type[Warning], *more: Any, **named: Any) -> None:
+            if category is UserWarning:
+                console.print(Text("Note:", "bold yellow"), str(message), highlight=False, soft_wrap=True)
+            else:
+                usual(message, category, *more, **named)
+
+        warnings.showwarning = tell
+        yield
 
 
 def problem(error: Exception) -> str:

@@ -13,6 +13,7 @@ from napari_denoisereg.device import choose
 from napari_denoisereg.method import Method
 from napari_denoisereg.model import Model
 from napari_denoisereg.model import load as load_model
+from napari_denoisereg.steps import Steps
 from napari_denoisereg.training import gone_on_with, saved_on_the_way
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -43,6 +44,8 @@ class TrainTask:
     """Continue a training that was interrupted by Ctrl-C, a crash or a time limit."""
     save_every: float = 20.0
     """Save the state of the training beside the model every so many seconds."""
+    checkpoints: bool = False
+    """Also keep the network as it was early and in the middle, as OUTPUT-early and OUTPUT-middle, to see how it learnt."""
 
     labels: tuple[Path, ...] = ()
     """For the method segmentation: one labels file per movie; whole numbers, 0 is background."""
@@ -58,22 +61,38 @@ class TrainTask:
         io.check_apart(self.output, *self.sources, *self.labels)
         more = self._labels()
         io.check_writable(self.output, 10_000_000, overwrite=self.overwrite)
-        console.will_write(self.output)
+        for path in self._checkpoints():
+            io.check_apart(path, *self.sources, *self.labels)
+            io.check_writable(path, 10_000_000, overwrite=self.overwrite)
+        console.will_write(self.output, *self._checkpoints())
         start = self._start()
-        stacks = [io.read(source, axes=self.axes).channel(self.channel) for source in self.sources]
-        for stack in stacks:
+        stacks = []
+        for source in self.sources:
+            stack = io.read(source, axes=self.axes).channel(self.channel)
             if start is not None:
                 start.expect(type(self.method), stack.grid.ndim)
-            with_bar(inspect(stack), console)
+            seen = with_bar(inspect(stack, may_drop=not self.labels), console)
+            stacks.append(stack.without_frames(seen.dropped_of(0)))
         fit = gone_on_with(self.method.fit(stacks, start=start, device=choose(self.device), **more), start)
+        kept = dict[str, Model]()
         try:
-            model = with_bar(saved_on_the_way(fit, self._unfinished, interval=self.save_every, keep_when_stopped=True), console)
+            saving = saved_on_the_way(_noting(fit, kept), self._unfinished, interval=self.save_every, keep_when_stopped=True)
+            model = with_bar(saving, console)
         except KeyboardInterrupt:
             if self._unfinished.exists():
                 console.print(f"To go on, give the same command with --resume; {self._unfinished} is kept for that.")
             raise
         model.save(self.output)
         console.wrote(self.output, f" ({model.provenance['iterations']} iterations)")
+        for path, name in self._checkpoints().items():
+            if name in kept:
+                kept[name].save(path)
+                console.wrote(path, f" ({kept[name].provenance['iterations']} iterations)")
+
+    def _checkpoints(self) -> dict[Path, str]:
+        """Where earlier states of the network are kept, and their names in `training.Training.kept`."""
+        names = ("early", "middle") if self.checkpoints else ()
+        return {self.output.with_stem(f"{self.output.stem}-{name}"): name for name in names}
 
     @property
     def _unfinished(self) -> Path:
@@ -103,6 +122,20 @@ class TrainTask:
         if len(self.labels) != len(self.sources):
             raise ValueError(f"Expected --labels with a file for each of {len(self.sources)} movies, got {len(self.labels)}.")
         return {"labels": [io.read(path, axes=self.axes) for path in self.labels]}
+
+
+def _noting(steps: Steps[Model], kept: dict[str, Model]) -> Steps[Model]:
+    """The steps of a training; ``kept`` gets the states of the network that it keeps."""
+    try:
+        while True:
+            progress = next(steps)
+            if progress.training is not None:
+                kept.update(progress.training.kept)
+            yield progress
+    except StopIteration as end:
+        return end.value
+    finally:
+        steps.close()
 
 
 def _train_task(member: type[Method]) -> Any:

@@ -58,6 +58,7 @@ def test_a_model_that_remembers_nothing_says_nothing() -> None:
     assert differences(Model(Noise2Void(), {}, 2), cells()) == ()
 
 
+@pytest.mark.filterwarnings("ignore:Denoising")
 def test_python_and_the_command_line_are_warned() -> None:
     import napari_denoisereg as dr
     from napari_denoisereg.steps import finish

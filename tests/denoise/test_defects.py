@@ -16,6 +16,7 @@ from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import finish
 
 NOISE = 20.0
+pytestmark = pytest.mark.filterwarnings("ignore:Denoising")  # of a few steps of training
 every_denoiser = pytest.mark.parametrize("kind", Denoiser.members())
 
 
@@ -58,7 +59,7 @@ def test_hot_and_dead_pixels_change_nothing_elsewhere(kind: str, recorded: np.nd
 def test_frames_in_which_nothing_was_recorded_stay_and_harm_no_other(kind: str, recorded: np.ndarray) -> None:
     lost = recorded.copy()
     lost[0], lost[3] = 0, 77
-    with pytest.warns(UserWarning, match="Nothing was recorded in frame 0, 3: left out of denoising and kept as it is"):
+    with pytest.warns(UserWarning, match="Nothing was recorded in frame 0, 3: it is left out, and stays as it is"):
         result = denoised(kind, lost)
     assert result.shape == recorded.shape
     assert result.dtype == np.float32

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import napari_denoisereg as dr
 from napari_denoisereg.denoise import Denoiser, fusion
 from napari_denoisereg.evaluation.denoising_trust import Trust, check_denoising
 from napari_denoisereg.evaluation.synthetic import SyntheticMovie, nuclei_movie
@@ -57,6 +58,16 @@ def test_intensities_are_kept_and_no_outline_is_taken_away(kind: str, movie: Syn
 def test_an_outline_that_is_taken_away_is_found(movie: SyntheticMovie) -> None:
     stack = Stack(movie.noisy, "tyx")
     assert judged(stack, denoised("gaussian", stack, sigma=6.0)).structure.min() > 1.5
+
+
+def test_python_is_told_where_a_result_cannot_be_trusted(movie: SyntheticMovie) -> None:
+    stack = Stack(movie.noisy, "tyx")
+    with pytest.warns(UserWarning, match="Denoising: All 3 frames .* fine structure was taken away") as told:
+        dr.denoise(stack, {"kind": "gaussian", "sigma": 6.0})
+    assert {warning.filename for warning in told} == {__file__}
+    with pytest.warns(UserWarning, match="Denoising: .* hardly any noise was taken away"):
+        dr.denoise(stack, {"kind": "gaussian", "sigma": 0.2})
+    dr.denoise(stack, "gaussian")  # a warning would be an error
 
 
 @pytest.mark.parametrize(
