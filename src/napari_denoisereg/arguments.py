@@ -15,10 +15,9 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Union
 
 import tyro
-from pydantic import ValidationError
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from napari_denoisereg.method import Method, in_words
+from napari_denoisereg.method import Method
 
 WORDS = ConstructorRegistry()
 """For ``tyro.cli``: how a setting that holds a Method is written."""
@@ -68,10 +67,7 @@ def method_from_word(family: type[Method], word: str) -> Method:
     named = dict(setting.split("=", 1) for setting in settings)
     is_json = word.lstrip().startswith("{")
     given = json.loads(word) if is_json else {"kind": kind, **{name: _value(text) for name, text in named.items()}}
-    try:
-        return family.coerce(given)
-    except ValidationError as error:
-        raise ValueError(in_words(error)) from None
+    return family.coerce(given)
 
 
 def word_of_method(method: Method) -> str:

@@ -149,7 +149,14 @@ class Method(BaseModel):
             raise TypeError(f"Expected a {cls.family}, got the {value.family} {value.kind!r}.")
         if not isinstance(value, Mapping):
             raise TypeError(f"Expected a {cls.family}, one of {', '.join(cls.members())} or its settings, got {value!r}.")
-        return cls.model_validate(dict(value))
+        try:
+            return cls.model_validate(dict(value))
+        except ValidationError as error:
+            kind = str(value.get("kind", ""))
+            member = cls._members.get(kind, cls)
+            known = f" It has {', '.join(member.model_fields)}." if member.model_fields else ""
+            name = f"{cls.family} {kind!r}" if kind else cls.family
+            raise ValueError(f"These settings of the {name} cannot be used: {in_words(error)}.{known}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Settings as JSON-ready values, the kind first.
@@ -250,5 +257,9 @@ def in_words(error: ValidationError) -> str:
     str
         ``"patch: Input should be a valid integer; ..."``, without types, addresses and version.
     """
-    told = (f"{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}" for each in error.errors())
+    plain = {"extra_forbidden": "there is no such setting"}
+    told = (
+        f"{'.'.join(map(str, each['loc']))}: {plain.get(each['type'], each['msg'].removeprefix('Value error, '))}"
+        for each in error.errors()
+    )
     return "; ".join(each.removeprefix(": ") for each in told)

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from napari_denoisereg.atomic import replacing
-from napari_denoisereg.method import Method, in_words
+from napari_denoisereg.method import Method
 
 FORMAT = "napari-denoisereg model 1"
 UNFINISHED = "unfinished/"  # before the names of tensors that only a training needs
@@ -202,9 +201,8 @@ def _told(header: Mapping[str, str], family: type[Method], source: Path) -> tupl
         if strange or not method.kind or ndim not in (2, 3):
             raise ValueError(f"{strange[0] if strange else 'ndim' if method.kind else 'method'} is not as expected")
     except (TypeError, ValueError) as error:
-        why = in_words(error) if isinstance(error, ValidationError) else error
         raise ValueError(
-            f"{source} is damaged, or of another version of this program ({why}); copy it again, or train a new model."
+            f"{source} is damaged, or of another version of this program ({error}); copy it again, or train a new model."
         ) from error
     return method, ndim, told
 

@@ -265,6 +265,8 @@ class Pipeline(Method, family="recipe"):
         for model in (each for each in models if not isinstance(each.method, Encoder)):
             user = next((method for method in methods if type(method) is type(model.method)), methods[0])
             model.expect(type(user), stack.grid.ndim)
+            if isinstance(user, Registrar):
+                user.as_trained(model)  # refuses settings that do not go with it
         one = stack.channel(self.channel)
         # Registration has no place for a frame that shows nothing; denoising leaves it as it is.
         look = inspect(stack, least_frames=2 if self.registrars else 1, may_drop=not self.registrars)
@@ -373,7 +375,7 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Pipeline) -> Pipeline:
     if isinstance(recipe, Pipeline):
         return recipe
     if isinstance(recipe, Mapping):
-        return Pipeline.model_validate(dict(recipe))
+        return Pipeline.coerce(recipe)
     name, source = str(recipe), "The given text"
     if name in (*saved_recipes.PRESETS, *saved_recipes.PAPER_RECIPES):
         return presets()[name]

@@ -32,7 +32,7 @@ def test_settings_follow_after_commas() -> None:
     [
         ("nonsense", "choose one of"),
         ("mind,sigma=99", "less than or equal to 20"),
-        ("mind,depth=3", "depth: Extra inputs are not permitted"),
+        ("mind,depth=3", "depth: there is no such setting"),
         ("mind,", "Unknown similarity"),
     ],
 )

@@ -70,7 +70,7 @@ def test_nested_methods_are_written_with_their_kind_and_alias() -> None:
         ({"kind": "pear"}, "Unknown fruit 'pear'"),
         ({"kind": "apple", "size": 0}, "greater than 0"),
         ({"kind": "apple", "size": 99}, "less than or equal to 20"),
-        ({"kind": "apple", "colour": "red"}, "colour"),
+        ({"kind": "apple", "colour": "red"}, "fruit 'apple' cannot be used: colour: there is no such setting. It has size"),
         ({"kind": "apple", "size": "wide"}, "size"),
     ],
 )

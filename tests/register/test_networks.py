@@ -8,6 +8,7 @@ from torch import Tensor
 from napari_denoisereg.geometry import Affine, Displacement, Grid, PerFrame, Translation, jacobian_determinant, smooth, warp
 from napari_denoisereg.geometry.velocity import exponential
 from napari_denoisereg.losses.correlation import Correlation
+from napari_denoisereg.pipeline import Pipeline
 from napari_denoisereg.register.deep_affine import DeepAffine
 from napari_denoisereg.register.dense import working_grid
 from napari_denoisereg.register.fcn import Fcn
@@ -212,3 +213,26 @@ def test_what_compares_frames_in_their_order_is_no_regularity_of_pairs(member: t
     """Pairs are drawn and aligned in no order: it would be accepted and say nothing."""
     with pytest.raises(ValueError, match=r"Expected a regularity of a single motion, got 'temporal'.*'elastic'"):
         member(regularity="temporal")
+
+
+@pytest.mark.parametrize(
+    ("trained", "other"),
+    [
+        (Fcn(**TINY, variant="no_pooling", refinement=0), {"variant": "interpolated"}),
+        (VoxelMorph(**TINY, finest=1, diffeomorphic=True, refinement=0), {"finest": 4}),
+    ],
+    ids=["fcn", "voxelmorph"],
+)
+def test_a_model_is_used_as_it_was_trained(trained: Registrar, other: dict[str, object], stack: Stack) -> None:
+    """Who gives a model need not know which network it is; who asks for another one is told."""
+    model = finish(trained.fit([stack]))
+    wanted = finish(train_and_register(stack, [trained], models=[model]))[0]
+    plain = type(trained)(refinement=0)
+    found, used = finish(train_and_register(stack, [plain], models=[model]))
+    assert used == (model,)
+    for frame in range(stack.n_frames):
+        np.testing.assert_array_equal(found.displacement(frame), wanted.displacement(frame))
+    name, value = next(iter(other.items()))
+    recipe = Pipeline(registrars=(plain.model_copy(update=other),))
+    with pytest.raises(ValueError, match=f"was trained with {name} {getattr(trained, name)}, got {value}; leave {name}"):
+        finish(recipe.run(stack, models=[model]))

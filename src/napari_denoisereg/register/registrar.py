@@ -5,7 +5,7 @@ To add one, see ``docs/how-to/add-a-registrar.md``: one new file in this folder.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -101,6 +101,26 @@ class Registrar(Method, family="registrar"):
             When the method has nothing to train.
         """
         raise TypeError(f"The registrar {self.kind!r} has nothing to train; call align() instead.")
+
+    def as_trained(self, model: Model) -> Self:
+        """The method as it must be to use a model.
+
+        Parameters
+        ----------
+        model : Model
+            Of this method.
+
+        Returns
+        -------
+        Registrar
+            With the model's settings where its network cannot do without them (e.g. which variant it is), else this one's.
+
+        Raises
+        ------
+        ValueError
+            When such a setting was changed to something else.
+        """
+        return self
 
     def align(
         self,

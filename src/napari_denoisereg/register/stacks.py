@@ -68,7 +68,7 @@ def train(
         raise ValueError(f"A model of {strange[0].method.kind!r} was given, but the registrars are {wanted}.")
     results = []
     for number, registrar in enumerate(trained):
-        model = next((model for model in models if type(model.method) is type(registrar)), None)
+        model = _model_of(registrar, models)
         if model is None:
             steps = registrar.fit([stack], device=device, score=score)
             model = yield from portion(steps, number / len(trained), (number + 1) / len(trained))
@@ -157,10 +157,11 @@ def train_and_register(  # noqa: PLR0913 - everything after registrars is a keyw
     Raises
     ------
     ValueError
-        When there are landmarks and a registrar that cannot take them.
+        When there are landmarks and a registrar that cannot take them, or a model was trained with other settings.
     """
     if landmarks is not None:
         check_landmarks(registrars)
+    registrars = [_as_trained(registrar, models) for registrar in registrars]
     way = _Way(series or Combined(), torch.device(device), tuple(models), judge, landmarks, tuple(learnt))
     seen, others = _confined(stack, region), None if noisy is None else _confined(noisy, region)
     is_followed = region is not None and region.is_followed
@@ -226,7 +227,7 @@ def _retried(  # noqa: PLR0913 - what the whole registration knows
 ) -> Steps[tuple[PerFrame, Mapping[int, str]]]:
     """Register frames that look lost anew; those in which nothing is to be seen are left."""
     last = registrars[-1] if registrars else None
-    model = next((model for model in models if type(model.method) is type(last)), None)
+    model = None if last is None else _model_of(last, models)
     frames = noisy if noisy is not None and last is not None and last.wants_raw else stack
     lost = sorted({*doubts.lost} - {*doubts.blank})
     return (yield from retry(frames, found, lost, last, model=model, device=way.device))
@@ -244,7 +245,16 @@ class _Way:
     learnt: tuple[Model, ...] = ()
 
     def model(self, registrar: Registrar) -> Model | None:
-        return next((model for model in self.models if type(model.method) is type(registrar)), None)
+        return _model_of(registrar, self.models)
+
+
+def _model_of(registrar: Registrar, models: Sequence[Model]) -> Model | None:
+    return next((model for model in models if type(model.method) is type(registrar)), None)
+
+
+def _as_trained(registrar: Registrar, models: Sequence[Model]) -> Registrar:
+    model = _model_of(registrar, models)
+    return registrar if model is None else registrar.as_trained(model)
 
 
 def _find_from(

@@ -5,7 +5,7 @@ A member says how its network is built (`_build`) and what it learns from a pool
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,9 @@ class TrainedRegistrar(Registrar):
 
     is_trained: ClassVar[bool] = True
 
+    of_the_network: ClassVar[tuple[str, ...]] = ()
+    """Settings without which trained weights mean nothing, or something else."""
+
     seconds: float = setting(
         90.0, "Train for at most this long. Training ends when the time or the steps are used up.", unit="s", gt=0, le=1e6
     )
@@ -76,6 +79,18 @@ class TrainedRegistrar(Registrar):
         blank = pool.model(self, seed=self.seed)
         training = Training(network, blank, budget, random=(pool.random, *goal.random), start=start)
         return (yield from training.run(goal.loss, goal.validate, score=score))
+
+    def as_trained(self, model: Model) -> Self:
+        """The method with those settings of a model's training that its network cannot do without; see `Registrar`."""
+        fields, trained = type(self).model_fields, {name: getattr(model.method, name) for name in self.of_the_network}
+        for name, value in trained.items():
+            mine = getattr(self, name)
+            if mine not in (value, fields[name].default):
+                raise ValueError(
+                    f"This model of {self.kind!r} was trained with {name} {value}, got {mine}; leave {name} as it is, or train "
+                    "another model."
+                )
+        return self.model_copy(update=trained)
 
     def _build(self, ndim: int) -> nn.Module:
         """The untrained network, on the CPU; its random weights come from the global generator, which `_network` seeds."""
