@@ -47,6 +47,13 @@ class Statistics:
         """
         return [frame for frame, which in self.dropped if which == channel]
 
+    def warn_of_dropped(self) -> None:
+        """Warn of constant frames, where there are some."""
+        if self.dropped:
+            numbers = sorted({number for number, _ in self.dropped})
+            told = ", ".join(map(str, numbers[:5])) + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
+            warnings.warn(f"Nothing was recorded in frame {told}: it is left out, and stays as it is.", stacklevel=2)
+
 
 def inspect(stack: Stack, *, least_frames: int = 2, may_drop: bool = False) -> Steps[Statistics]:
     """Read every frame once, refuse what no method can work with, and say what the intensities look like.
@@ -99,7 +106,7 @@ def inspect(stack: Stack, *, least_frames: int = 2, may_drop: bool = False) -> S
 
 
 def _check_dropped(dropped: list[tuple[int, int]], stack: Stack, least_frames: int) -> None:
-    """Refuse channels of which too little is left; tell of the frames that are left out."""
+    """Refuse channels of which too little is left."""
     for channel in range(stack.n_channels):
         left = stack.n_frames - sum(which == channel for _, which in dropped)
         if left < least_frames:
@@ -108,10 +115,6 @@ def _check_dropped(dropped: list[tuple[int, int]], stack: Stack, least_frames: i
                 f"Expected at least {least_frames} frames{of} that show something, got {left} in {stack!r}; all others are "
                 "constant. Check that the file was read as it should be."
             )
-    if dropped:
-        numbers = sorted({number for number, _ in dropped})
-        told = ", ".join(map(str, numbers[:5])) + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
-        warnings.warn(f"Nothing was recorded in frame {told}: it is left out, and stays as it is.", stacklevel=2)
 
 
 def _frame_figures(frame: Frame, number: int) -> tuple[float, ...]:

@@ -84,14 +84,25 @@ def with_bar(steps: Steps[T], console: Teller) -> T:
     """
     columns = (TextColumn("{task.description:<34}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    with _plain_warnings(console), bar:
+    with plain_warnings(console), bar:
         task = bar.add_task("starting", total=1.0)
         return finish(steps, lambda now: bar.update(task, completed=now.fraction, description=now.stage[:34]))
 
 
 @contextmanager
-def _plain_warnings(console: Teller) -> Iterator[None]:
-    """Tell warnings that are meant for users without the line of code that they come from."""
+def plain_warnings(console: Teller) -> Iterator[None]:
+    """Tell warnings that are meant for users without the line of code that they come from.
+
+    Parameters
+    ----------
+    console : Teller
+        Where.
+
+    Yields
+    ------
+    None
+        Once.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         usual = warnings.showwarning

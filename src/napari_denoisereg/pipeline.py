@@ -238,15 +238,18 @@ class Pipeline(Method, family="recipe"):
         Raises
         ------
         ValueError
-            When nothing in the recipe denoises.
+            When nothing in the recipe denoises, or nothing was recorded in the frame.
         """
         where = devices.choose(device) if isinstance(device, str) else device
         method = self.first_denoiser
         if method is None:
             raise ValueError("This recipe does not denoise, so there is nothing to preview; choose a denoiser.")
         first = max(0, min(frame - 1, stack.n_frames - 3))
-        few = stack.channel(self.channel).frame_range(first, min(first + 3, stack.n_frames))
-        yield from portion(inspect(few, least_frames=1), 0.0, 0.05)
+        few, shown = stack.channel(self.channel).frame_range(first, min(first + 3, stack.n_frames)), frame - first
+        lost = (yield from portion(inspect(few, least_frames=1, may_drop=True), 0.0, 0.05)).dropped_of(0)
+        if shown in lost:
+            raise ValueError(f"Nothing was recorded in frame {frame}; choose another frame to preview.")
+        few, shown = few.without_frames(lost), shown - sum(each < shown for each in lost)
         if method.is_trained and "seconds" in type(method).model_fields:
             method = method.model_copy(update={"seconds": PREVIEW_SECONDS})
         if isinstance(method, Denoiser):
@@ -254,7 +257,7 @@ class Pipeline(Method, family="recipe"):
         else:
             model = yield from portion(method.fit([few], device=where), 0.05, 0.9)
             denoised = yield from portion(method.denoise(few, model=model, device=where), 0.9, 1.0)
-        return np.asarray(denoised.frame(frame - first), np.float32)
+        return np.asarray(denoised.frame(shown), np.float32)
 
     def _check(self, stack: Stack, models: Sequence[Model], keypoints: Keypoints | None) -> Steps[Statistics]:
         if self.denoise is None and not self.registrars:
@@ -271,6 +274,7 @@ class Pipeline(Method, family="recipe"):
         # Registration has no place for a frame that shows nothing; denoising leaves it as it is.
         look = inspect(stack, least_frames=2 if self.registrars else 1, may_drop=not self.registrars)
         seen = yield from portion(look, 0.0, 0.03)
+        seen.warn_of_dropped()
         # Other registrars look at frames that were denoised and aligned first: they are compared with those.
         first = [model for model in models if not isinstance(model.method, Registrar) or model.method.is_denoiser]
         for difference in [told for model in first for told in differences(model, one)]:

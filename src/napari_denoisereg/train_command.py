@@ -8,7 +8,7 @@ import tyro
 
 from napari_denoisereg import io, pipeline
 from napari_denoisereg.checks import inspect
-from napari_denoisereg.console import Teller, with_bar
+from napari_denoisereg.console import Teller, plain_warnings, with_bar
 from napari_denoisereg.device import choose
 from napari_denoisereg.method import Method
 from napari_denoisereg.model import Model
@@ -72,6 +72,8 @@ class TrainTask:
             if start is not None:
                 start.expect(type(self.method), stack.grid.ndim)
             seen = with_bar(inspect(stack, may_drop=not self.labels), console)
+            with plain_warnings(console):
+                seen.warn_of_dropped()
             stacks.append(stack.without_frames(seen.dropped_of(0)))
         fit = gone_on_with(self.method.fit(stacks, start=start, device=choose(self.device), **more), start)
         kept = dict[str, Model]()

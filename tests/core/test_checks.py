@@ -88,8 +88,10 @@ def test_a_constant_frame_is_refused(values: np.ndarray, dtype: str) -> None:
 def test_constant_frames_may_be_noted_instead(values: np.ndarray) -> None:
     data = np.stack([values, values], axis=1).astype(np.float32)
     data[1, 0], data[3] = 0, 7
+    seen = finish(inspect(Stack(data, "tcyx"), may_drop=True))
     with pytest.warns(UserWarning, match="Nothing was recorded in frame 1, 3"):
-        seen = finish(inspect(Stack(data, "tcyx"), may_drop=True))
+        seen.warn_of_dropped()
+    finish(inspect(Stack(values, "tyx"), may_drop=True)).warn_of_dropped()  # of nothing: a warning would be an error
     assert seen.dropped == ((1, 0), (3, 0), (3, 1))
     assert (seen.dropped_of(0), seen.dropped_of(1)) == ([1, 3], [3])
     assert seen.mean == pytest.approx(np.concatenate([data[:3, 1], data[[0, 2], 0]]).mean())

@@ -91,6 +91,17 @@ def test_lost_frames_are_not_judged(recorded: np.ndarray) -> None:
     assert finish(check_denoising(stack, result.denoised)).frames.tolist() == [1, 2, 4]
 
 
+def test_a_preview_looks_past_lost_frames(recorded: np.ndarray) -> None:
+    lost = recorded.copy()
+    lost[2] = 0
+    recipe = Pipeline(denoise={"kind": "gaussian", "sigma": 1.0})
+    for frame in (1, 3):
+        expected = finish(recipe.preview(Stack(recorded, "tyx"), frame, device="cpu"))
+        np.testing.assert_array_equal(finish(recipe.preview(Stack(lost, "tyx"), frame, device="cpu")), expected)
+    with pytest.raises(ValueError, match="Nothing was recorded in frame 2; choose another frame to preview"):
+        finish(recipe.preview(Stack(lost, "tyx"), 2, device="cpu"))
+
+
 def test_registration_still_refuses_lost_frames(recorded: np.ndarray) -> None:
     lost = recorded.copy()
     lost[2] = 0

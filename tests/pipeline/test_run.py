@@ -265,7 +265,7 @@ def spoilt(change: Callable[[np.ndarray], None]) -> np.ndarray:
     [
         (spoilt(lambda data: data.__setitem__((1, 2, 3), np.nan)), "Frame 1 has 1 NaN"),
         (spoilt(lambda data: data.__setitem__((3, 2, 3), np.inf)), "Frame 3 has 1 NaN or infinite"),
-        (spoilt(lambda data: data.__setitem__(2, 5.0)), "Frame 2 is constant"),
+        (spoilt(lambda data: data.fill(5.0)), "constant"),
         (spoilt(lambda data: data.__imul__(1e38)), "overflow"),
     ],
 )
@@ -275,6 +275,13 @@ def test_bad_input_is_refused_before_any_work(data: np.ndarray, message: str, re
     with pytest.raises(ValueError, match=message):
         finish(recipe.run(Stack(data, "tyx"), device="cpu"))
     assert data.tobytes() == before
+
+
+@pytest.mark.parametrize("recipe", [FAST, Pipeline(registrars=({"kind": "affine"},))])
+def test_a_frame_that_shows_nothing_cannot_be_registered(recipe: Pipeline, never_works: None) -> None:
+    data = spoilt(lambda data: data.__setitem__(2, 5.0))
+    with pytest.raises(ValueError, match="Frame 2 is constant"):
+        finish(recipe.run(Stack(data, "tyx"), device="cpu"))
 
 
 def test_a_single_frame_cannot_be_registered(never_works: None) -> None:

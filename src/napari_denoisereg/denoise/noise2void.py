@@ -60,7 +60,7 @@ class Noise2Void(TrainedDenoiser, kind="noise2void"):
     )
     checkerboard_free: bool = setting(False, "Use the network of N2V2, which avoids checkerboard patterns.")
     line_length: int = setting(
-        11, "Length of the hidden piece of a stripe; an odd number.", unit="px", ge=3, le=101, advanced=True
+        11, "Length of the hidden piece of a stripe; even ones are rounded up.", unit="px", ge=3, le=101, advanced=True
     )
     replacement: Replacement = setting("neighbour", "What hidden pixels are replaced by; N2V2 takes the median.", advanced=True)
     masked: float = setting(0.05, "Share of the pixels of a patch that are hidden at a time.", gt=0, le=0.5, advanced=True)
