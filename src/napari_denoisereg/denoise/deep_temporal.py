@@ -29,6 +29,7 @@ from napari_denoisereg.model import Model
 from napari_denoisereg.networks.deep_temporal import DeepTemporalNet
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps
+from napari_denoisereg.training_settings import seconds_at_most
 
 
 class DeepTemporal(TrainedDenoiser, kind="deep_temporal"):
@@ -38,9 +39,7 @@ class DeepTemporal(TrainedDenoiser, kind="deep_temporal"):
     reference: ClassVar[str] = "https://arxiv.org/abs/2404.12163"
     network_settings: ClassVar[tuple[str, ...]] = ("reach", "features")
 
-    seconds: float = setting(
-        120.0, "Train for at most this long. Training ends when the time or the steps are used up.", unit="s", gt=0, le=1e6
-    )
+    seconds: float = seconds_at_most(120.0)
     reach: int = setting(2, "How many frames before and after a frame are used to predict it.", unit="frames", ge=1, le=10)
     features: int = setting(8, "Size of the network (features per frame); larger is slower.", ge=1, le=128, advanced=True)
 

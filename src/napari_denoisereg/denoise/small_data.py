@@ -49,6 +49,7 @@ from napari_denoisereg.networks.small_data import (
 )
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps, portion
+from napari_denoisereg.training_settings import number_in_a_step, seconds_at_most
 
 ROUNDS = 3
 """The flow is estimated from noisy frames in the first round and from denoised ones in the others."""
@@ -67,10 +68,8 @@ class SmallData(TrainedDenoiser, kind="small_data"):
     network_settings: ClassVar[tuple[str, ...]] = ("reach", "features", "power")
     training_share: ClassVar[float] = 0.8
 
-    seconds: float = setting(
-        180.0, "Train for at most this long. Training ends when the time or the steps are used up.", unit="s", gt=0, le=1e6
-    )
-    batch: int = setting(4, "Number of patches in each training step.", ge=1, le=256, advanced=True)
+    seconds: float = seconds_at_most(180.0)
+    batch: int = number_in_a_step(4, "patches")
     reach: int = setting(2, "How many frames before and after a frame are used to predict it.", unit="frames", ge=1, le=10)
     features: int = setting(16, "Size of the network (features per frame); larger is slower.", ge=1, le=128, advanced=True)
     motion_rate: float = setting(

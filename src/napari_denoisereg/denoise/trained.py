@@ -20,6 +20,15 @@ from napari_denoisereg.noise import without_defects
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps, portion
 from napari_denoisereg.training import Budget, Random, Training
+from napari_denoisereg.training_settings import (
+    number_in_a_step,
+    patch_size,
+    random_start,
+    seconds_at_most,
+    step_size,
+    steps_at_most,
+    tested_every,
+)
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -33,17 +42,11 @@ class TrainedDenoiser(Denoiser):
     training_share: ClassVar[float] = 0.9
     """Part of the progress of `run` that is training."""
 
-    seconds: float = setting(
-        60.0, "Train for at most this long. Training ends when the time or the steps are used up.", unit="s", gt=0, le=1e6
-    )
-    iterations: int = setting(300_000, "Train for at most this many steps.", ge=1, le=10_000_000)
-    patch: int = setting(
-        64, "Size of the image pieces (patches) that the network trains on.", unit="px", ge=16, le=1024, multiple_of=8
-    )
-    batch: int = setting(8, "Number of patches in each training step.", ge=1, le=256, advanced=True)
-    learning_rate: float = setting(
-        3e-3, "Size of the first training steps; smaller is slower and steadier.", gt=0, le=0.1, advanced=True
-    )
+    seconds: float = seconds_at_most(60.0)
+    iterations: int = steps_at_most(300_000)
+    patch: int = patch_size(advanced=False)
+    batch: int = number_in_a_step(8, "patches")
+    learning_rate: float = step_size(3e-3)
     schedule: Schedule = setting(
         "quick", "quick: for trainings that take minutes. paper: as published, for trainings that take days.", advanced=True
     )
@@ -55,12 +58,8 @@ class TrainedDenoiser(Denoiser):
         le=8192,
         advanced=True,
     )
-    every: int = setting(
-        50, "Test the network after every so many training steps; the best version is kept.", ge=1, advanced=True
-    )
-    seed: int = setting(
-        0, "Start of the random numbers: the same number gives the same result.", ge=0, le=2**31 - 1, advanced=True
-    )
+    every: int = tested_every(50)
+    seed: int = random_start()
 
     def run(self, stack: Stack, *, model: Model | None = None, device: torch.device | str = "cpu") -> Steps[Stack]:
         """Denoise a stack; see `Denoiser.run`."""

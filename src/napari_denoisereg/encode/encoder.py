@@ -12,13 +12,22 @@ from torch import Tensor
 
 from napari_denoisereg import device as devices
 from napari_denoisereg.frame_pool import FramePool
-from napari_denoisereg.method import Method, setting
+from napari_denoisereg.method import Method
 from napari_denoisereg.model import Model
 from napari_denoisereg.networks.blind_spot import quick_schedule
 from napari_denoisereg.networks.feature_net import FeatureNet
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps
 from napari_denoisereg.training import Budget, Training
+from napari_denoisereg.training_settings import (
+    number_in_a_step,
+    patch_size,
+    random_start,
+    seconds_at_most,
+    step_size,
+    steps_at_most,
+    tested_every,
+)
 
 HELD_OUT = 8
 Batch = tuple[Tensor, Tensor]
@@ -35,29 +44,13 @@ class Encoder(Method, family="encoder"):
     makes: ClassVar[str] = "Made again"
     """What `shown` shows, in plain words."""
 
-    seconds: float = setting(
-        60.0, "Train for at most this long. Training ends when the time or the steps are used up.", unit="s", gt=0, le=1e6
-    )
-    iterations: int = setting(10_000, "Train for at most this many steps.", ge=1, le=10_000_000)
-    patch: int = setting(
-        64,
-        "Size of the image pieces (patches) that the network trains on.",
-        unit="px",
-        ge=16,
-        le=1024,
-        multiple_of=8,
-        advanced=True,
-    )
-    batch: int = setting(8, "Number of patches in each training step.", ge=1, le=256, advanced=True)
-    learning_rate: float = setting(
-        2e-3, "Size of the first training steps; smaller is slower and steadier.", gt=0, le=0.1, advanced=True
-    )
-    every: int = setting(
-        25, "Test the network after every so many training steps; the best version is kept.", ge=1, advanced=True
-    )
-    seed: int = setting(
-        0, "Start of the random numbers: the same number gives the same result.", ge=0, le=2**31 - 1, advanced=True
-    )
+    seconds: float = seconds_at_most(60.0)
+    iterations: int = steps_at_most(10_000)
+    patch: int = patch_size()
+    batch: int = number_in_a_step(8, "patches")
+    learning_rate: float = step_size(2e-3)
+    every: int = tested_every(25)
+    seed: int = random_start()
 
     def fit(
         self,

@@ -28,6 +28,7 @@ from napari_denoisereg.networks.denoisereg import to_world
 from napari_denoisereg.register.affine_network import HELD_OUT, STRIDE, AffineNetworkRegistrar, standardised
 from napari_denoisereg.register.trained import Objective
 from napari_denoisereg.tiling import pad_to_multiple
+from napari_denoisereg.training_settings import number_in_a_step
 
 
 class DeepAffine(AffineNetworkRegistrar, kind="deep_affine"):
@@ -38,7 +39,7 @@ class DeepAffine(AffineNetworkRegistrar, kind="deep_affine"):
     sees_start: ClassVar[bool] = True
 
     similarity: Similarity = setting(Correlation(), "How images are compared while training.")
-    batch: int = setting(8, "Number of pairs of frames in each training step.", ge=1, le=256, advanced=True)
+    batch: int = number_in_a_step(8, "pairs of frames")
 
     def _objective(self, network: DeepAffineNet, pool: FramePool, device: torch.device | str) -> Objective:
         """How unlike two frames are after the motion that the network says."""

@@ -34,6 +34,7 @@ from napari_denoisereg.register.trained import Objective
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps
 from napari_denoisereg.tiling import pad_to_multiple
+from napari_denoisereg.training_settings import number_in_a_step, patch_size
 
 
 class DenoiseReg(AffineNetworkRegistrar, kind="denoisereg"):
@@ -46,16 +47,8 @@ class DenoiseReg(AffineNetworkRegistrar, kind="denoisereg"):
     size: int = setting(
         128, "Frames are shrunk to this longest side for registration; 0 keeps full size.", unit="px", ge=0, le=8192
     )
-    batch: int = setting(4, "Number of pairs of frames in each training step.", ge=1, le=64, advanced=True)
-    patch: int = setting(
-        64,
-        "Size of the full-resolution pieces that denoising is trained on.",
-        unit="px",
-        ge=16,
-        le=1024,
-        multiple_of=8,
-        advanced=True,
-    )
+    batch: int = number_in_a_step(4, "pairs of frames", 64)
+    patch: int = patch_size(64, "Size of the full-resolution pieces that denoising is trained on.")
     schedule: Schedule = setting(
         "quick", "quick: for trainings that take minutes. paper: as published, for trainings that take days.", advanced=True
     )

@@ -25,6 +25,7 @@ from napari_denoisereg.method import setting
 from napari_denoisereg.model import Model
 from napari_denoisereg.register.trained import Objective, TrainedRegistrar
 from napari_denoisereg.steps import Progress, Steps, portion
+from napari_denoisereg.training_settings import number_in_a_step, seconds_at_most, step_size, steps_at_most, tested_every
 
 HELD_OUT = 6
 AT_ONCE = 4 * 512**2
@@ -54,10 +55,8 @@ class Pairs:
 class DenseRegistrar(TrainedRegistrar):
     """A trained registrar whose network predicts a displacement for every voxel."""
 
-    seconds: float = setting(
-        120.0, "Train for at most this long. Training ends when the time or the steps are used up.", unit="s", gt=0, le=1e6
-    )
-    iterations: int = setting(10_000, "Train for at most this many steps.", ge=1, le=10_000_000)
+    seconds: float = seconds_at_most(120.0)
+    iterations: int = steps_at_most(10_000)
     frames: Literal["denoised", "raw"] = setting(
         "denoised", "Whether it looks at the denoised or the raw frames, if the recipe denoises."
     )
@@ -68,13 +67,9 @@ class DenseRegistrar(TrainedRegistrar):
     reach: int = setting(
         1000, "The two frames of a training pair are at most this many frames apart.", ge=1, le=100_000, advanced=True
     )
-    batch: int = setting(2, "Number of pairs of frames in each training step.", ge=1, le=256, advanced=True)
-    learning_rate: float = setting(
-        1e-3, "Size of the first training steps; smaller is slower and steadier.", gt=0, le=0.1, advanced=True
-    )
-    every: int = setting(
-        25, "Test the network after every so many training steps; the best version is kept.", ge=1, advanced=True
-    )
+    batch: int = number_in_a_step(2, "pairs of frames")
+    learning_rate: float = step_size(1e-3)
+    every: int = tested_every(25)
 
     @field_validator("regularity")
     @classmethod

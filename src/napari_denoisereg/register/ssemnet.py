@@ -37,6 +37,7 @@ from napari_denoisereg.register.section_images import bent, placed, prepared
 from napari_denoisereg.register.trained import Objective, TrainedRegistrar
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Progress, Steps, portion
+from napari_denoisereg.training_settings import number_in_a_step, patch_size, step_size, steps_at_most
 
 
 class SsEMnet(TrainedRegistrar, kind="ssemnet"):
@@ -67,21 +68,11 @@ class SsEMnet(TrainedRegistrar, kind="ssemnet"):
     beta: float = setting(0.02, "Weight that keeps motion along x smooth (β of eq. 5).", ge=0, le=1e6, advanced=True)
     gamma: float = setting(0.02, "Weight that keeps motion along y smooth (γ of eq. 5).", ge=0, le=1e6, advanced=True)
     step: float = setting(0.5, "Size of the optimisation steps.", unit="px", gt=0, le=100, advanced=True)
-    iterations: int = setting(3000, "Train for at most this many steps.", ge=1, le=10_000_000)
+    iterations: int = steps_at_most(3000)
     decay: float = setting(1e-6, "Weight decay while training (λ of eq. 3).", ge=0, le=1, advanced=True)
-    patch: int = setting(
-        64,
-        "Size of the image pieces (patches) that the network trains on.",
-        unit="px",
-        ge=16,
-        le=1024,
-        multiple_of=8,
-        advanced=True,
-    )
-    batch: int = setting(4, "Number of patches in each training step.", ge=1, le=256, advanced=True)
-    learning_rate: float = setting(
-        1e-3, "Size of the training steps; smaller is slower and steadier.", gt=0, le=0.1, advanced=True
-    )
+    patch: int = patch_size()
+    batch: int = number_in_a_step(4, "patches")
+    learning_rate: float = step_size(1e-3)
 
     def _objective(self, network: Autoencoder, pool: FramePool, device: torch.device | str) -> Objective:
         """Eq. 3, judged on held-out patches."""

@@ -12,13 +12,20 @@ from torch import Tensor, nn
 
 from napari_denoisereg import device as devices
 from napari_denoisereg.frame_pool import FramePool
-from napari_denoisereg.method import setting
 from napari_denoisereg.model import Model
 from napari_denoisereg.networks.blind_spot import quick_schedule
 from napari_denoisereg.register.registrar import Registrar, Score
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps
 from napari_denoisereg.training import Budget, Random, Training
+from napari_denoisereg.training_settings import (
+    number_in_a_step,
+    random_start,
+    seconds_at_most,
+    step_size,
+    steps_at_most,
+    tested_every,
+)
 
 
 @dataclass(frozen=True)
@@ -48,20 +55,12 @@ class TrainedRegistrar(Registrar):
     of_the_network: ClassVar[tuple[str, ...]] = ()
     """Settings without which trained weights mean nothing, or something else."""
 
-    seconds: float = setting(
-        90.0, "Train for at most this long. Training ends when the time or the steps are used up.", unit="s", gt=0, le=1e6
-    )
-    iterations: int = setting(300_000, "Train for at most this many steps.", ge=1, le=10_000_000)
-    batch: int = setting(4, "Number of pairs of frames in each training step.", ge=1, le=256, advanced=True)
-    learning_rate: float = setting(
-        3e-3, "Size of the first training steps; smaller is slower and steadier (paper: 0.0001).", gt=0, le=0.1, advanced=True
-    )
-    every: int = setting(
-        50, "Test the network after every so many training steps; the best version is kept.", ge=1, advanced=True
-    )
-    seed: int = setting(
-        0, "Start of the random numbers: the same number gives the same result.", ge=0, le=2**31 - 1, advanced=True
-    )
+    seconds: float = seconds_at_most(90.0)
+    iterations: int = steps_at_most(300_000)
+    batch: int = number_in_a_step(4, "pairs of frames")
+    learning_rate: float = step_size(3e-3, " (paper: 0.0001)")
+    every: int = tested_every(50)
+    seed: int = random_start()
 
     def fit(
         self,
