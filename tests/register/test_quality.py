@@ -159,3 +159,23 @@ def test_frames_that_got_worse_or_are_lost_are_flagged() -> None:
     assert judge({"before": before, "after": np.full(6, 0.99)}).reasons == {}
     assert judge({"before": before[:1], "after": after[:1]}).reasons == {}
     assert judge({"before": before, "after": np.array([1, 0.9, -1, 0.9, 0.9, 0.9])}).reasons[2].startswith("it hardly overlaps")
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_movie_that_is_lost_as_a_whole_is_told(seed: int) -> None:
+    """Every frame shows something else: no frame is worse than is usual, yet none is aligned."""
+    frames = smooth(torch.randn(5, 1, 64, 64, generator=torch.Generator().manual_seed(seed)), 2.5)[:, 0]
+    found = finish(register_stack(Stack((1000 * frames).numpy(), "tyx"), [AffineDescent(motion="translation")]))
+    assert found.flagged
+    assert "little in common with the first frame" in " ".join(found.reasons.values())
+
+
+def test_frames_are_lost_where_they_have_nothing_in_common_and_do_not_come_back() -> None:
+    ones, slips = np.ones(5), np.array([0.0, 8.0, 9.0, 8.0, 9.0])
+    shape = {"smallest": ones, "largest": ones, "folded": 0 * ones, "contrast": ones, "copy": ones * np.nan, "overlap": ones}
+    for alike, wanted in ((0.1, [1, 2, 3, 4]), (0.5, [])):
+        figures = {"before": 0 * ones, "after": np.array([1, *[alike] * 4]), "backward": slips, **shape}
+        doubts = judge(figures, side=100.0, unit="px")
+        assert list(doubts.lost) == wanted
+    told = judge({**figures, "after": np.array([1, *[0.1] * 4])}, side=100.0, unit="px").lost[1]
+    assert told.startswith("it has little in common with the first frame (correlation 0.10 over 100% of it)")

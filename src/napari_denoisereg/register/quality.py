@@ -46,6 +46,7 @@ VOXELS, FEW_VOXELS = 2**16, 2**12  # of a frame that is looked at; of one that i
 LEAST_OVERLAP = 0.1  # a smaller one says nothing
 LEAST_CONTRAST = 0.1  # of what is usual in the stack
 LEAST_DROP = 0.05  # of the correlation, below both neighbours
+LEAST_ALIKE = 0.3  # likeness of frames that have something in common
 LARGEST_FOLD = 0.01  # share of a frame
 LARGEST_STRETCH = 2.0  # of area or volume, everywhere in the frame
 LARGEST_SLIP = 0.05  # forward and backward, of the longest side
@@ -264,6 +265,17 @@ def judge(figures: Mapping[str, Floats], *, other: str = "first frame", side: fl
         slip = figures["backward"]
         limit = max(LARGEST_SLIP * side, 4 * _usual(slip[1:])[0])
         lost.tell(slip > limit, f"registered there and back, points end {{:.3g}} {unit} from where they began", slip)
+        # Where all frames are lost none of them is unusual.
+        alike = np.array([likeness(*each) for each in zip(after, figures["overlap"], strict=True)])
+        strayed = (slip > LARGEST_SLIP * side) & (slip <= limit) & (after > -1) & (alike < LEAST_ALIKE) & ~far & ~sudden
+        lost.tell(
+            strayed,
+            f"it has little in common with the {other} (correlation {{:.2f}} over {{:.0%}} of it), and registered there and "
+            f"back, points end {{:.3g}} {unit} from where they began",
+            after,
+            figures["overlap"],
+            slip,
+        )
         lost.tell(figures["folded"] > LARGEST_FOLD, "the motion folds over itself in {:.0%} of the frame", figures["folded"])
         lost.tell(
             figures["largest"] < 1 / LARGEST_STRETCH,
