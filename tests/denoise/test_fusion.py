@@ -44,7 +44,7 @@ def test_patches_put_together_are_the_frame(shape: tuple[int, ...], side: int, s
     torch.testing.assert_close(patches.join(waves), frames, atol=1e-5, rtol=1e-5)
     rows = [patches.split(frames, slice(row, row + 1)) for row in range(waves.shape[1])]
     torch.testing.assert_close(torch.cat(rows, 1), waves)
-    torch.testing.assert_close(patches.means(frames), waves[..., 0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(patches.means(frames) * patches.unit, waves[..., 0], atol=1e-5, rtol=1e-5)
     each = patches.spread(torch.ones_like(patches.power(waves)))
     assert each.shape == waves.shape
     assert bool((each == 1).all())  # every wave is in one band
@@ -107,6 +107,22 @@ def test_noise_comes_out_without_structure_and_of_the_same_mean() -> None:
     np.testing.assert_allclose(result.mean((1, 2)), noise.mean((1, 2)), rtol=1e-4)
     blurred = smooth(torch.from_numpy(noise - result)[:, None].float(), 2.0)
     assert float(blurred.std()) == pytest.approx(20 / (2 * np.sqrt(np.pi) * 2), rel=0.1)  # as of white noise
+
+
+def test_noise_of_a_bright_place_amid_dark_ones_is_taken_away() -> None:
+    random = np.random.default_rng(0)
+    clean = np.full((7, 128, 128), 0.5)
+    clean[:, 56:72, 56:72] = 20  # photons; their noise is six times that around
+    result = fused(100 * random.poisson(clean) + random.normal(0, 100, clean.shape), PerFrame([Identity(2)] * 7))
+    mean_of_all = 100 * np.sqrt(20 / 7)
+    assert result[:, 60:68, 60:68].std(axis=(1, 2)).mean() < 0.8 * mean_of_all
+
+
+def test_no_noise_is_left_where_neighbours_end(movie: SyntheticMovie, motion: PerFrame) -> None:
+    result = fused(movie.noisy, motion, reach=3, overlap=2)
+    dark = movie.clean < movie.clean.min() + 20
+    rough = np.abs(result - ndimage.uniform_filter(result, (0, 3, 3)))
+    assert rough[dark].max() < 0.3 * movie.noisy[dark].std()
 
 
 def test_two_noise_realisations_show_the_same_structure(movie: SyntheticMovie, motion: PerFrame) -> None:

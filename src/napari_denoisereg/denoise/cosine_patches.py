@@ -53,6 +53,11 @@ class CosinePatches:
         """Number of patches along each axis."""
         return tuple(len(places) for places in self._places)
 
+    @property
+    def unit(self) -> float:
+        """Wave 0 of a patch of ones."""
+        return math.sqrt(math.prod(self.sides))
+
     def split(self, frames: Tensor, rows: slice = slice(None)) -> Tensor:
         """Cosine waves of every patch.
 
@@ -66,7 +71,7 @@ class CosinePatches:
         Returns
         -------
         Tensor
-            ``(K, *counts, waves)``: wave 0 is the mean times the root of the patch's size.
+            ``(K, *counts, waves)``: wave 0 is the mean times ``unit``.
         """
         for axis, (places, waves) in enumerate(zip(self._places, self._waves, strict=True)):
             # Axes before this one are counts already, their waves stand at the end.
@@ -76,7 +81,7 @@ class CosinePatches:
         return frames.flatten(1 + len(self.shape))
 
     def means(self, frames: Tensor) -> Tensor:
-        """Wave 0 of every patch.
+        """Mean of every patch.
 
         Parameters
         ----------
@@ -88,7 +93,7 @@ class CosinePatches:
         Tensor
             ``(K, *counts)``.
         """
-        return self._over(frames, lambda patches, axis: patches.mean(axis)) * math.sqrt(math.prod(self.sides))
+        return self._over(frames, lambda patches, axis: patches.mean(axis))
 
     def lowest(self, frames: Tensor) -> Tensor:
         """Smallest value of every patch.

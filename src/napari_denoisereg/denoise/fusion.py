@@ -117,7 +117,7 @@ class Fusion(Denoiser, kind="fusion"):
             near = neighbours.around(frame, tile.read)
             shape = tuple(near.frames.shape[1:])
             if shape not in weighings:
-                weighings[shape] = Weighing(shape, side, step, self.strength, noisy.device)
+                weighings[shape] = Weighing(shape, side, step, neighbours.noise, strength=self.strength, device=noisy.device)
             fused[tile.write] = weighings[shape].fuse(near)[tile.keep]
         return fused
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_denoisereg import device as devices
-from napari_denoisereg.geometry import Grid, PerFrame, Transform, sample, smooth
+from napari_denoisereg.geometry import Grid, PerFrame, Transform, sample
 from napari_denoisereg.geometry.sampling import inside
 from napari_denoisereg.noise import NoiseModel, repair
 from napari_denoisereg.stack import Stack
@@ -33,8 +33,8 @@ class Neighbourhood:
 
     Parameters
     ----------
-    frames, noise : Tensor
-        ``(K, *spatial)``: intensities, and white noise treated like theirs.
+    frames, white : Tensor
+        ``(K, *spatial)``: intensities, and white noise of variance 1 that was read like them.
     covered : Tensor
         ``(K, *spatial)``, 1 where the frame was imaged, else 0.
     own : int
@@ -42,7 +42,7 @@ class Neighbourhood:
     """
 
     frames: Tensor
-    noise: Tensor
+    white: Tensor
     covered: Tensor
     own: int
 
@@ -71,7 +71,7 @@ class Neighbours:
     ) -> None:
         if motion is not None and len(motion) != stack.n_frames:
             raise ValueError(f"Expected the motion of {stack.n_frames} frames, got {len(motion)}; register this very stack.")
-        self._stack, self._motion, self._noise = stack, motion, noise
+        self._stack, self._motion, self.noise = stack, motion, noise
         self._reach, self._seed, self._device = reach, seed, device
         self._coarse = stack.grid.coarser(COARSE)
         self._kept: dict[int, Tensor] = {}
@@ -110,16 +110,15 @@ class Neighbours:
             index = places + between(fields[number], cut)
             covered.append(inside(index[None], self._stack.grid.shape)[0].float())
             seen.append(self._at(both, torch.nan_to_num(index)))
-        images, noises = torch.stack(seen, dim=1)  # each in one piece: by far faster to cut into patches
-        return Neighbourhood(images, noises, torch.stack(covered), frame - near.start)
+        images, white = torch.stack(seen, dim=1)  # each in one piece: by far faster to cut into patches
+        return Neighbourhood(images, white, torch.stack(covered), frame - near.start)
 
     def _read(self, number: int) -> Tensor:
-        """A frame without hot pixels and white noise of its strength, ``(2, *spatial)``; doubled where that is kept."""
+        """A frame without hot pixels and white noise, ``(2, *spatial)``; doubled where that is kept."""
         if number not in self._kept:
-            frame = repair(self._stack.tensor([number])[0], self._noise).to(self._device)
-            strength = self._noise.variance(smooth(frame[None, None], 3.0)[0, 0]).sqrt()
+            frame = repair(self._stack.tensor([number])[0], self.noise).to(self._device)
             white = torch.randn(frame.shape, generator=devices.generator(self._seed + number)).to(frame)
-            both = torch.stack([frame, white * strength])
+            both = torch.stack([frame, white])
             self._kept[number] = _doubled(both) if self._keeps_doubled else both
         return self._kept[number]
 

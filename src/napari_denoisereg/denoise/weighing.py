@@ -13,6 +13,7 @@ from torch import Tensor
 
 from napari_denoisereg.denoise.cosine_patches import CosinePatches
 from napari_denoisereg.denoise.neighbours import Neighbourhood
+from napari_denoisereg.noise import NoiseModel
 
 CAUTION = 1.3
 """The noise left is counted so much stronger than the weights say, since they were chosen on the same noise."""
@@ -35,16 +36,27 @@ class Weighing:
         Spatial shape of the frames.
     side, step : int
         Of the patches, voxels.
+    noise : NoiseModel
+        Of the movie.
     strength : float
-        How much of the noise to take away.
+        How much of it to take away.
     device : torch.device
         Where to compute.
     """
 
-    def __init__(self, shape: Sequence[int], side: int, step: int, strength: float, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        side: int,
+        step: int,
+        noise: NoiseModel,
+        *,
+        strength: float = 1.0,
+        device: torch.device | str = "cpu",
+    ) -> None:
         self._patches = CosinePatches(shape, side, step, device)
         self._sparse = CosinePatches(shape, side, side, device)
-        self._strength = strength
+        self._noise, self._strength = noise, strength
         self._per_side = max(1, round(side / step))
         self._nearest = [
             (torch.arange(many) * ((few - 1) / max(1, many - 1))).round().long().to(device)
@@ -69,11 +81,12 @@ class Weighing:
         own, patches = near.own, self._patches
         means = patches.means(near.frames)
         gains = _gains(means, own)
-        level = mean_around(means, self._per_side)
-        noise = self._noise_variance(near.noise) * gains.square()
+        level = mean_around(means, self._per_side) * patches.unit
+        imaged = patches.lowest(near.covered)
+        noise = self._strength_of_noise(near, means, imaged) * gains.square()
         waves, energy, apart = self._waves(near.frames, level, gains, own)
         energy, apart = energy - noise, apart - (noise + noise[:, own : own + 1])
-        weights, left = self._weights(energy, apart, noise, self._missing(near), own)
+        weights, left = self._weights(energy, apart, noise, imaged, own)
         portions = zip(weights.movedim(0, -1).split(self._rows, 1), waves, strict=True)
         result = torch.cat([(patches.spread(weight) * few).sum(0) for weight, few in portions])
         # Where no neighbour fits, what looks like structure is more often noise.
@@ -101,7 +114,7 @@ class Weighing:
             apart.append(patches.power(waves - waves[own]))
         return kept, torch.cat(energy, 1).movedim(-1, 0), torch.cat(apart, 1).movedim(-1, 0)
 
-    def _weights(self, energy: Tensor, apart: Tensor, noise: Tensor, missing: Tensor | None, own: int) -> tuple[Tensor, Tensor]:
+    def _weights(self, energy: Tensor, apart: Tensor, noise: Tensor, imaged: Tensor, own: int) -> tuple[Tensor, Tensor]:
         """Weights of the neighbours ``(bands, K, *counts)``, summing to 1, and the variance of the noise left.
 
         ``energy`` of the structure, what sets neighbours ``apart`` and ``noise`` are of the same shape, squared intensities.
@@ -113,8 +126,7 @@ class Weighing:
         structure = mean_around(energy.mean(1), self._per_side).clamp(min=0)[:, None]
         nearby = mean_around(apart.flatten(0, 1), max(1, self._per_side // 4)).unflatten(0, apart.shape[:2])
         misfit = torch.maximum(overall * structure / unit, nearby)
-        if missing is not None:
-            misfit = misfit + NEVER * missing * noise
+        misfit = misfit + NEVER * (1 - imaged) * noise
         misfit[:, own] = 0
         # The share of the structure that both have: a frame that has nothing in common says nothing, however often it is asked.
         shared = (1 - overall / (2 * unit)).clamp(0, 1)
@@ -126,20 +138,17 @@ class Weighing:
     def _share_of_structure(self, power: Tensor, left: Tensor) -> Tensor:
         """Wiener's ``s / (s + v)``, ``(bands, *counts)``, from the mean square of what was fused."""
         left = self._strength * left
-        structure = (mean_around(power, 1) - CAUTION * left).clamp(min=0)
+        structure = mean_around(power - CAUTION * left, max(1, self._per_side // 2)).clamp(min=0)
         return structure / (structure + left).clamp(min=1e-30)
 
-    def _noise_variance(self, noise: Tensor) -> Tensor:
-        """Mean square of the noise around every patch ``(bands, K, *counts)``."""
-        power = self._sparse.power(self._sparse.split(noise)).movedim(-1, 0)
-        variance = mean_around(power.flatten(0, 1), self._noise_radius).unflatten(0, power.shape[:2])
+    def _strength_of_noise(self, near: Neighbourhood, means: Tensor, imaged: Tensor) -> Tensor:
+        """Variance of the noise of every patch, ``(bands, K, *counts)``: of white noise around it, at its brightness."""
+        white = self._sparse.power(self._sparse.split(near.white)).movedim(-1, 0)
+        variance = _mean_of_imaged(white, self._sparse.lowest(near.covered), self._noise_radius, near.own)
         for axis, nearest in enumerate(self._nearest):
             variance = variance.index_select(2 + axis, nearest)
-        return variance.clamp(min=1e-30)
-
-    def _missing(self, near: Neighbourhood) -> Tensor | None:
-        """Patches that a neighbour did not image as a whole, 1 where so ``(K, *counts)``; None where all did."""
-        return None if bool((near.covered > 0).all()) else 1 - self._patches.lowest(near.covered)
+        brightness = _mean_of_imaged(means[None], imaged, max(1, self._per_side // 2), near.own)
+        return variance * self._noise.variance(brightness)
 
 
 def mean_around(values: Tensor, radius: int) -> Tensor:
@@ -160,6 +169,13 @@ def mean_around(values: Tensor, radius: int) -> Tensor:
     pool = {2: F.avg_pool2d, 3: F.avg_pool3d}[values.ndim - 1]
     each = [min(radius, (count - 1) // 2) for count in values.shape[1:]]
     return pool(values[None], [2 * reach + 1 for reach in each], 1, each, count_include_pad=False)[0]
+
+
+def _mean_of_imaged(values: Tensor, imaged: Tensor, radius: int, own: int) -> Tensor:
+    """`mean_around` of ``(N, K, *counts)`` over the patches that were imaged; as in the frame itself where none was."""
+    sums = mean_around((values * imaged).flatten(0, 1), radius).unflatten(0, values.shape[:2])
+    share = mean_around(imaged, radius)
+    return torch.where(share > 0, sums / share, sums[:, own, None])
 
 
 def _gains(means: Tensor, own: int) -> Tensor:
