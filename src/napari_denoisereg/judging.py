@@ -84,7 +84,8 @@ def check_keypoints(keypoints: Keypoints, stack: Stack) -> None:
     Raises
     ------
     ValueError
-        When they have another number of coordinates, none in the first frame, or frames beyond the last.
+        When they have another number of coordinates, none in the first frame, frames beyond the last, or lie far outside the
+        frames, as those in another unit do. (A specimen may leave the frame by its length.)
     """
     if keypoints.n_axes != stack.grid.ndim:
         raise ValueError(f"Expected keypoints with {stack.grid.ndim} coordinates for {stack!r}, got {keypoints.n_axes}.")
@@ -94,6 +95,15 @@ def check_keypoints(keypoints: Keypoints, stack: Stack) -> None:
         raise ValueError(
             f"The keypoints name frame {int(keypoints.frame.max())}, but {stack!r} ends at {stack.n_frames - 1}; "
             "frames count from 0."
+        )
+    size = np.array(stack.grid.shape)
+    far = np.flatnonzero(((keypoints.position < -size) | (keypoints.position > 2 * size)).any(axis=1))
+    if len(far):
+        frame, number = int(keypoints.frame[far[0]]), int(keypoints.id[far[0]])
+        place = ", ".join(f"{value:g}" for value in keypoints.position[far[0]])
+        raise ValueError(
+            f"Expected keypoints in pixels of frames of {' x '.join(map(str, size))}, got id {number} in frame {frame} at "
+            f"({place}), far outside; divide positions in other units by the pixel size, or correct the mark."
         )
 
 

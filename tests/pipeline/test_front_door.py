@@ -114,3 +114,10 @@ def test_a_tensor_is_an_array() -> None:
     stack = dr.Stack(torch.from_numpy(VALUES.astype(np.float32)), "tyx")
     assert stack.dtype == np.float32
     np.testing.assert_array_equal(dr.denoise(stack, "gaussian").data, dr.denoise(STACK, "gaussian").data)
+
+
+@pytest.mark.parametrize("name", ["landmarks", "keypoints"])
+def test_keypoints_far_outside_the_frame_are_refused_before_any_work(name: str) -> None:
+    marks = Keypoints(frame=[0, 1, 2], id=[4, 4, 4], position=[[5, 6], [5, 700], [6, 7]])
+    with pytest.raises(ValueError, match=r"pixels of frames of 24 x 26, got id 4 in frame 1 at \(5, 700\), far outside"):
+        dr.run(STACK, REGISTER, **{name: marks})

@@ -119,8 +119,12 @@ def test_right_marks_lead_where_the_image_alone_gets_lost(kind: str) -> None:
     def error(found: Registration) -> float:
         return max(float(np.abs(found.points(t, places) - places - shifts[t]).max()) for t in range(3))
 
-    assert error(dr.register(stack, kind, device="cpu")) > 5
-    assert error(dr.register(stack, kind, device="cpu", landmarks=marks)) < 0.3
+    for weight, is_lost in ((0.0, True), (1.0, False)):
+        found = dr.register(stack, {"kind": kind, "landmark_weight": weight}, device="cpu", landmarks=marks)
+        assert (error(found) > 5) == is_lost
+        assert is_lost or error(found) < 0.3
+    # Without marks, frames that have nothing in common are sought anew.
+    assert error(dr.register(stack, kind, device="cpu")) < 0.3
 
 
 def test_marks_count_only_in_frames_that_show_them() -> None:
