@@ -3,7 +3,8 @@
 No clean movie is needed. The noise strength at each intensity is known (`noise`), so the *residual* ``noisy - denoised`` can be
 put in units of it. Of a denoiser that took away the noise and nothing else it is white and a little below 1 strong:
 
-- *far below 1*: the output is nearly the input. Networks with too small a blind spot learn to copy correlated noise.
+- *far below 1*: the output is nearly the input. Networks with too small a blind spot learn to copy noise that pixels share; how
+  strong that is, `shared_noise` tells from frame to frame.
 - *smooth parts that white noise does not have*: cell outlines or texture were taken away too. The residual is blurred; blurred
   white noise has a known strength, structure a larger one.
 
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_denoisereg.evaluation.shared_noise import SharedNoise, shared_noise
 from napari_denoisereg.geometry import smooth
 from napari_denoisereg.noise import DEFECT, NoiseModel, estimate_noise, repair
 from napari_denoisereg.stack import Stack
@@ -33,6 +35,8 @@ SOME = 3  # frames
 BLUR = 2.0  # px
 COPIED = 0.5
 """Residual below this share of the noise: the output is nearly the input."""
+COPIED_SHARED = 0.7
+"""The same for noise that pixels share: what a network copies of it is smooth, the rest of it, half its power, goes."""
 STRUCTURED = 1.5
 """Blurred residual above this many times what noise alone has: structure was taken away."""
 MOST_VOXELS = 2**16
@@ -55,12 +59,15 @@ class Trust:
         Total intensity after, as a share of that before, hot pixels left out: 1 is right.
     frames : ndarray of int
         Their numbers in the movie.
+    is_shared : bool
+        Whether neighbouring pixels share their noise; figures are then in units of that noise.
     """
 
     removed: Floats
     structure: Floats
     kept: Floats
     frames: NDArray[np.int64]
+    is_shared: bool = False
 
     def hints(self) -> tuple[str, ...]:
         """What a user should know and change, in plain words; empty where nothing is suspicious.
@@ -84,7 +91,7 @@ class Trust:
             (
                 "removed",
                 self.removed,
-                lambda values: values < COPIED,
+                lambda values: values < (COPIED_SHARED if self.is_shared else COPIED),
                 "hardly any noise was taken away ({:.2f} of it): the result is nearly the input. Neighbouring pixels may share "
                 "their noise: enlarge the blind spot, or use a method that does not need independent pixels.",
             ),
@@ -110,7 +117,9 @@ class Trust:
         return found
 
 
-def check_denoising(noisy: Stack, denoised: Stack, *, noise: NoiseModel | None = None) -> Steps[Trust]:
+def check_denoising(
+    noisy: Stack, denoised: Stack, *, noise: NoiseModel | None = None, shared: SharedNoise | None = None
+) -> Steps[Trust]:
     """Compare a movie with its denoised version, frame by frame.
 
     Parameters
@@ -118,7 +127,9 @@ def check_denoising(noisy: Stack, denoised: Stack, *, noise: NoiseModel | None =
     noisy, denoised : Stack
         Same shape, without channel axis.
     noise : NoiseModel, optional
-        Of the noisy movie; measured where it is not given.
+        Of the noisy movie; measured, with noise that pixels share, where it is not given.
+    shared : SharedNoise, optional
+        Noise that pixels share, where ``noise`` is given.
 
     Returns
     -------
@@ -132,15 +143,17 @@ def check_denoising(noisy: Stack, denoised: Stack, *, noise: NoiseModel | None =
     """
     if noisy.shape != denoised.shape:
         raise ValueError(f"Expected stacks of equal shape, got {noisy.shape} and {denoised.shape}; denoise this very stack.")
-    model, pace, rows = noise or estimate_noise(noisy), Pace(), dict[int, tuple[float, float, float]]()
+    model = noise or estimate_noise(noisy)
+    grain = shared if noise is not None else shared_noise(noisy, model, blur=BLUR)
+    pace, rows = Pace(), dict[int, tuple[float, float, float]]()
     for number in range(noisy.n_frames):
         before = noisy.tensor([number])[0]
         if _shows_something(before):
-            rows[number] = _figures(before, denoised.tensor([number])[0], model)
+            rows[number] = _figures(before, denoised.tensor([number])[0], model, grain)
         if pace.is_due(last=number + 1 == noisy.n_frames):
             yield Progress(number + 1, noisy.n_frames, STAGE)
     removed, structure, kept = np.array([*rows.values()], np.float64).reshape(-1, 3).T
-    return Trust(removed, structure, kept, np.array([*rows], np.int64))
+    return Trust(removed, structure, kept, np.array([*rows], np.int64), grain is not None)
 
 
 def check_some(noisy: Stack, denoised: Stack) -> Steps[Trust]:
@@ -168,7 +181,8 @@ def check_some(noisy: Stack, denoised: Stack) -> Steps[Trust]:
     axes = noisy.frame_axis + noisy.spatial_axes
     few = [Stack(np.stack([_middle(each.frame(int(number))) for number in frames]), axes) for each in (noisy, denoised)]
     yield Progress(0, 1, STAGE)
-    found = yield from check_denoising(*few)
+    noise = estimate_noise(few[0])
+    found = yield from check_denoising(*few, noise=noise, shared=shared_noise(noisy, noise, blur=BLUR))
     return replace(found, frames=frames[found.frames])
 
 
@@ -189,14 +203,18 @@ def _middle(frame: NDArray[Any]) -> NDArray[Any]:
     return frame[tuple(slice(start, side - start) for start, side in zip(starts, frame.shape, strict=True))]
 
 
-def _figures(before: torch.Tensor, after: torch.Tensor, noise: NoiseModel) -> tuple[float, float, float]:
+def _figures(
+    before: torch.Tensor, after: torch.Tensor, noise: NoiseModel, shared: SharedNoise | None
+) -> tuple[float, float, float]:
     residual = (repair(before, noise) - after) / noise.variance(after).sqrt()
     # The middle of the values: single hot pixels and borders say nothing about the rest.
     blurred = smooth(residual[None, None], BLUR)[0, 0]
-    white = (2 * math.sqrt(math.pi) * BLUR) ** (-residual.ndim / 2)
+    strength, even = 1.0, (2 * math.sqrt(math.pi) * BLUR) ** (-residual.ndim / 2)  # of white noise
+    if shared is not None:
+        strength, even = shared.strength, shared.smooth * (2 * math.sqrt(math.pi) * BLUR) ** (1 - residual.ndim / 2)
     total = float(repair(before, noise, far=DEFECT).double().sum())
     kept = float(after.double().sum()) / total if total else 1.0
-    return _spread(residual), _spread(blurred) / white, kept
+    return _spread(residual) / strength, _spread(blurred) / even, kept
 
 
 def _spread(values: torch.Tensor) -> float:
