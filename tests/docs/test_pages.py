@@ -31,6 +31,7 @@ TRAINED = {  # nothing is trained here for longer than a moment
     '"denoisereg"': '"affine"',
     '"balanced"': '"fast"',
     '"seconds": 300': '"iterations": 2, "patch": 16',
+    '"seconds": 120': '"iterations": 2',
 }
 
 
