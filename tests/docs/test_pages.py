@@ -132,6 +132,7 @@ def reader_with_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[st
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Denoising")  # what is trained for a moment denoises badly, and says so
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if page.stem not in WHOLE_FILES and blocks(page, "python")], ids=lambda page: page.stem
 )
