@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from napari.layers import Image
+from napari.layers import Image, Points
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from scipy import ndimage
@@ -92,3 +92,32 @@ def test_registration_goes_on_from_the_chosen_start(
     qtbot.mouseClick(dock._run, Qt.MouseButton.LeftButton)
     assert "has transforms for 2" in told[-1].message
     assert len(viewer.layers) == count
+
+
+def test_registration_is_pulled_by_the_chosen_keypoints(
+    opened: Any, qtbot: Any, told: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_denoisereg.register.stacks.retry", never_again)
+    viewer, layer, dock = opened
+    places = np.array([[25.0, 25.0], [40, 40], [24, 41], [38, 22]])
+    marks = np.concatenate([np.insert(places + shift, 0, frame, axis=1) for frame, shift in enumerate(SHIFTS)])
+    where = {"scale": layer.scale, "translate": layer.translate, "units": layer.units}
+    plain = Points(marks, name="no ids", **where)
+    good = Points(marks, name="marks", features={"id": np.tile(np.arange(4), len(SHIFTS))}, **where)
+    viewer.add_layer(plain)
+    viewer.add_layer(good)
+    choice = dock._guide._choice
+    assert choice.toolTip()
+    choice.showPopup()
+    choice.hidePopup()
+    choice.setCurrentIndex(choice.findText("no ids"))
+    qtbot.mouseClick(dock._run, Qt.MouseButton.LeftButton)
+    assert "does not say which points belong together" in told[-1].message
+    choice.setCurrentIndex(choice.findText("marks"))
+    run(qtbot, dock)
+    assert error(viewer) < 0.3
+    dock._actions.findChildren(type(dock._run))[0].click()
+    assert "'No keypoints'" in told[-1].message
+    viewer.layers.remove("marks")
+    qtbot.mouseClick(dock._run, Qt.MouseButton.LeftButton)
+    assert "was removed" in told[-1].message

@@ -26,12 +26,13 @@ from napari_denoisereg.widgets.dock import Dock, button, scrolled, separator
 from napari_denoisereg.widgets.editors import calm
 from napari_denoisereg.widgets.estimate import timed
 from napari_denoisereg.widgets.estimate_line import EstimateLine
+from napari_denoisereg.widgets.guide_chooser import GuideChooser
 from napari_denoisereg.widgets.help_button import help_button
 from napari_denoisereg.widgets.layers import Look, frame_layer_data
 from napari_denoisereg.widgets.preferences import apply_preferences, first_choice, limit_threads, remember
 from napari_denoisereg.widgets.recipe_actions import RecipeActions
 from napari_denoisereg.widgets.recipe_form import RecipeForm
-from napari_denoisereg.widgets.recipe_text import NO_REGION, NO_START, Job
+from napari_denoisereg.widgets.recipe_text import NO_GUIDE, NO_REGION, NO_START, Job
 from napari_denoisereg.widgets.region_chooser import RegionChooser
 from napari_denoisereg.widgets.result_layers import show_results
 from napari_denoisereg.widgets.runner import Runner, report
@@ -97,7 +98,9 @@ class DenoiseRegisterDock(Dock):
         self._start = StartChooser(self._viewer)
         self._region = RegionChooser(self._viewer)
         self._advanced_layout.addWidget(self._start)
+        self._guide = GuideChooser(self._viewer)
         self._advanced_layout.addWidget(self._region)
+        self._advanced_layout.addWidget(self._guide)
         self._advanced = Section("Advanced", self._advanced_page)
         self._estimate = EstimateLine()
         self._show_frame = QPushButton("Preview this frame")
@@ -267,7 +270,11 @@ class DenoiseRegisterDock(Dock):
         if stack is None or look is None or layer is None:
             return
         try:
-            known = {"start": self._start.start(layer, stack), "region": self._region.region(layer, stack)}
+            known = {
+                "start": self._start.start(layer, stack),
+                "region": self._region.region(layer, stack),
+                "landmarks": self._guide.landmarks(layer, stack),
+            }
         except ValueError as error:
             report(error)
             return
@@ -291,6 +298,8 @@ class DenoiseRegisterDock(Dock):
             raise ValueError(NO_START)
         if self._region.region(layer, stack) is not None:
             raise ValueError(NO_REGION)
+        if self._guide.landmarks(layer, stack) is not None:
+            raise ValueError(NO_GUIDE)
         return Job.of(self.value(), stack, layer, self._device.device())
 
     # ------------------------------------------------------------------------------------------ results

@@ -16,6 +16,7 @@ from napari_denoisereg.widgets.layers import contrast
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_denoisereg.evaluation.keypoints import Keypoints
     from napari_denoisereg.model import Model
     from napari_denoisereg.pipeline import Pipeline, Result
     from napari_denoisereg.register import Registration
@@ -155,7 +156,7 @@ def denoises(recipe: Pipeline) -> bool:
     return recipe.denoise is not None or any(registrar.is_denoiser for registrar in recipe.registrars)
 
 
-def run_recipe(
+def run_recipe(  # noqa: PLR0913 - everything after models is a keyword
     recipe: Pipeline,
     stack: Stack,
     device: str,
@@ -163,6 +164,7 @@ def run_recipe(
     *,
     start: Registration | None = None,
     region: Any = None,
+    landmarks: Keypoints | None = None,
 ) -> Steps[Outcome]:
     """Run a recipe and prepare its layers.
 
@@ -180,13 +182,16 @@ def run_recipe(
         What is known of the motion already.
     region : array, optional
         Where to look.
+    landmarks : Keypoints, optional
+        Places that pull the registration.
 
     Returns
     -------
     Steps of Outcome
         Long work.
     """
-    result = yield from portion(recipe.run(stack, device=device, models=models, start=start, region=region), 0.0, 0.97)
+    steps = recipe.run(stack, device=device, models=models, start=start, region=region, landmarks=landmarks)
+    result = yield from portion(steps, 0.0, 0.97)
     arrows = None
     if result.registration is not None:
         arrows = yield from portion(arrows_of(result.registration), 0.97, 0.99)

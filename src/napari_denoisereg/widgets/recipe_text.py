@@ -35,6 +35,10 @@ NO_REGION = (
     "A text cannot hold the region chosen under Advanced: choose 'Everywhere' there to copy, save the mask as a file, and "
     "give it by --region FILE or region=."
 )
+NO_GUIDE = (
+    "A text cannot hold the keypoints chosen under Advanced: choose 'No keypoints' there to copy, export them in the dock "
+    "'Keypoints', and give them by --landmarks FILE or landmarks=."
+)
 WIDTH = 100
 
 

@@ -187,7 +187,7 @@ def from_points(points: Points, movie: Image, axes: str, kind: Kind) -> Steps[tu
         When the points have no ids or tell too little.
     """
     stack = stack_from(movie, axes)
-    marks = _marks(points, movie, axes, stack.grid)
+    marks = marks_in(points, movie, axes, stack.grid)
     return _fitted(marks, stack.grid, stack.n_frames, kind, movie, axes, f"{points.name} ({kind.replace('_', '-')})")
 
 
@@ -250,7 +250,30 @@ def _fitted(  # noqa: PLR0913 - private
     return known_on(movie, guided.registration, axes, name), warning
 
 
-def _marks(points: Points, movie: Image, axes: str, grid: Grid) -> Keypoints:
+def marks_in(points: Points, movie: Image, axes: str, grid: Grid) -> Keypoints:
+    """Marked places of a points layer, in the pixels of a movie.
+
+    Parameters
+    ----------
+    points : Points
+        With the feature ``id``, which says what belongs together.
+    movie : Image
+        The movie.
+    axes : str
+        Of the movie.
+    grid : Grid
+        Of its frames.
+
+    Returns
+    -------
+    Keypoints
+        Without marks that are not to count.
+
+    Raises
+    ------
+    ValueError
+        When there are no ids, or the layer has other axes.
+    """
     from napari_denoisereg.evaluation.keypoints import Keypoints
 
     if "id" not in points.features:
