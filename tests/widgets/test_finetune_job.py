@@ -75,6 +75,15 @@ def test_a_region_shows_what_the_whole_frame_shows(movie: Callable, tmp_path: Pa
     np.testing.assert_allclose(part, whole[8:24, 16:40], atol=1e-3)
 
 
+def test_a_denoiser_learns_from_the_frames_that_were_recorded(movie: Callable, tmp_path: Path) -> None:
+    stack = movie("tyx")
+    lost = replace(stack, data=da.concatenate([stack.data[:1], da.zeros_like(stack.data[1:2]), stack.data[2:]]))
+    view = InView((0, (slice(0, 40), slice(0, 48))))
+    with pytest.warns(UserWarning, match="Nothing was recorded in frame 1"):
+        lesson = finish(train(Order(quick(Noise2Void), (lost,), device="cpu"), view, Library(tmp_path)))
+    assert lesson.model.provenance["data"][0]["shape"] == [3, 40, 48]
+
+
 def test_closing_leaves_nothing(movie: Callable, tmp_path: Path) -> None:
     steps = train(Order(quick(Noise2Void), (movie("tyx"),)), InView((0, (slice(0, 40), slice(0, 48)))), Library(tmp_path))
     while next(steps).training is None:

@@ -126,14 +126,20 @@ def train(order: Order, view: InView, library: Library) -> Steps[Lesson]:
     """
     from napari_denoisereg import device as devices
     from napari_denoisereg.checks import inspect
+    from napari_denoisereg.denoise import Denoiser
     from napari_denoisereg.training import gone_on_with, saved_on_the_way
 
-    count = len(order.stacks)
+    # Labels and keypoints belong to frames by their numbers: then none can be left out.
+    count, may_drop = len(order.stacks), isinstance(order.method, Denoiser)
+    stacks: list[Stack] = []
     for number, stack in enumerate(order.stacks):
-        yield from portion(inspect(stack), 0.02 * number / count, 0.02 * (number + 1) / count)
+        look = inspect(stack, may_drop=may_drop)
+        seen = yield from portion(look, 0.02 * number / count, 0.02 * (number + 1) / count)
+        seen.warn_of_dropped()
+        stacks.append(stack.without_frames(seen.dropped_of(0)))
     start = None if order.start is None else order.start()
     where = devices.choose(order.device)
-    fit = order.method.fit(order.stacks, start=start, device=where, **_help(order))  # type: ignore[attr-defined]
+    fit = order.method.fit(stacks, start=start, device=where, **_help(order))  # type: ignore[attr-defined]
     steps = saved_on_the_way(gone_on_with(fit, start), library.unfinished_path())
     lesson = yield from portion(_watched(steps, order.stacks[0], view), 0.02, 1.0)
     for entry in library.unfinished():
