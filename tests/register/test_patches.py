@@ -4,12 +4,15 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from napari_denoisereg.geometry import Grid
+from napari_denoisereg.geometry import Grid, jacobian_determinant
 from napari_denoisereg.register.elastic import Elastic
 from napari_denoisereg.register.patch_search import search_patches
 from napari_denoisereg.register.patches import Patches
 from napari_denoisereg.register.registrar import Registrar
-from napari_denoisereg.steps import finish
+from napari_denoisereg.register.series import ToPrevious
+from napari_denoisereg.register.stacks import register_stack
+from napari_denoisereg.stack import Stack
+from napari_denoisereg.steps import Progress, finish
 
 GRID = Grid((80, 96))
 DISCS = {(30.0, 30.0): (0.0, 5.0), (30.0, 62.0): (0.0, -5.0), (58.0, 46.0): (4.0, 0.0)}
@@ -65,3 +68,21 @@ def test_what_leaves_the_image_is_followed_no_further_than_to_the_border() -> No
     assert float((found[:, 6:-6, 14:-4] - wanted).norm(dim=0).median()) < 0.2
     # What is gone cannot be known; it must not fly off either.
     assert float(found[:, :, :6].norm(dim=0).max()) <= 8 * 2**0.5 + 1e-3
+
+
+def test_the_motion_folds_nowhere_though_things_pass_each_other() -> None:
+    found = finish(Patches().align(frame(0), frame(2), GRID))[0].displacement(GRID)
+    assert float(found.norm(dim=0).max()) > 6  # discs that move towards each other touch, and claim the same places
+    assert float(jacobian_determinant(found, GRID).min()) > 0
+
+
+def test_a_frame_that_shows_something_else_is_told_of_and_those_after_it_are_found_again() -> None:
+    frames = torch.cat([frame(0.2 * number) for number in range(6)]).numpy()
+    frames[3] = frames[3][::-1, ::-1]  # as if the dish had been turned: the chain breaks here
+    seen = list[Progress]()
+    found = finish(register_stack(Stack(frames, "tyx"), [Patches()], series=ToPrevious()), seen.append)
+    assert any("retrying" in progress.stage for progress in seen)
+    assert found.flagged == (3,)
+    assert "fits the first frame far less well" in found.reasons[3]
+    assert set(found.history[-1]["retried"]) == {"4", "5"}
+    assert min(found.quality["after"][[1, 2, 4, 5]]) > 0.8

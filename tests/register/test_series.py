@@ -1,13 +1,15 @@
 """Chosen and combined so that a frame far from the first does not lose track."""
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
-from napari_denoisereg.geometry import Affine, Grid, PerFrame, Translation, warp
+from napari_denoisereg.geometry import Affine, Displacement, Grid, PerFrame, Transform, Translation, warp
 from napari_denoisereg.register import Registrar, Task, similarity_to_first
+from napari_denoisereg.register.patches import Patches
 from napari_denoisereg.register.series import Combined, Series, ToFirst, ToPrevious
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import finish
@@ -52,6 +54,18 @@ def test_combined_does_not_drift(nucleus: Callable, error: Callable) -> None:
         last[series.kind] = np.mean([error(one, Translation([0.0, 0.0]), GRID) for one in list(found)[-4:]])
     assert last["combined"] < last["to_previous"]
     assert last["combined"] < 1.0
+
+
+def test_bends_are_chained_to_one_field_that_says_the_same_as_all_of_them() -> None:
+    """However long the movie, a frame is looked up once."""
+    stack = Stack(np.random.default_rng(0).normal(size=(5, 32, 36)).astype(np.float32), "tyx", spacing=(1.0, 0.5, 0.5))
+    task = Task(stack, Patches(), None, None, torch.device("cpu"))
+    chained, grid = finish(ToPrevious().run(task)), stack.grid
+    pairs = [finish(Patches().align(stack.tensor([t]), stack.tensor([t + 1]), grid))[0] for t in range(4)]
+    for frame in range(1, 5):
+        assert isinstance(chained[frame], Displacement)
+        wanted = functools.reduce(Transform.then, pairs[:frame]).displacement(grid)
+        torch.testing.assert_close(chained[frame].displacement(grid), wanted, atol=1e-4, rtol=0)
 
 
 def test_similarity_to_the_first_is_one_for_the_truth_and_less_without(turning: tuple[Stack, list[Affine]]) -> None:

@@ -23,6 +23,7 @@ from napari_denoisereg.geometry.transform import (
     Transform,
     Translation,
 )
+from napari_denoisereg.geometry.unfolding import unfolded
 from napari_denoisereg.geometry.warp import affine_index, affine_points, resample, warp
 
 __all__ = [
@@ -47,5 +48,6 @@ __all__ = [
     "resample",
     "sample",
     "smooth",
+    "unfolded",
     "warp",
 ]

@@ -2,7 +2,8 @@
 
 Elastic methods hold the specimen together: between cells that pass each other, or cells on a dish that rests, there is nothing
 to hold. Here patches are searched from coarse to fine, see `patch_search`; only the coarser resolution and the patches around
-tell where to look. Over many frames, follow from frame to frame (series ``to_previous``).
+tell where to look. Where one passes the other, patches of both claim the same place: such folds are smoothed away, see
+`geometry.unfolding`. Over many frames, follow from frame to frame (series ``to_previous``).
 """
 
 import math
@@ -12,7 +13,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from napari_denoisereg.geometry import Displacement, Grid, Identity, Transform, resample, smooth, warp
+from napari_denoisereg.geometry import Displacement, Grid, Identity, Transform, resample, smooth, unfolded, warp
 from napari_denoisereg.method import setting
 from napari_denoisereg.model import Model
 from napari_denoisereg.register.patch_search import search_patches
@@ -75,7 +76,8 @@ class Patches(Registrar, kind="patches"):
             one, other = (resample(image[None], grid, level)[0] for image in (fixed, moving))
             begin = resample(field[None], place, level)[0] / spacing
             field, place = search_patches(one, other, begin, size=self.size) * spacing, level
-        return smooth(field[None], [self.smoothing * min(grid.spacing) / step for step in grid.spacing])[0]
+        field = smooth(field[None], [self.smoothing * min(grid.spacing) / step for step in grid.spacing])[0]
+        return unfolded(field, grid)
 
     def _levels(self, grid: Grid) -> Iterator[Grid]:
         """Coarse to fine; axes of coarse voxels shrink only once the others have become as coarse."""

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from napari_denoisereg.frames import batches
-from napari_denoisereg.geometry import Identity, PerFrame, Transform
+from napari_denoisereg.geometry import Displacement, Identity, PerFrame, Sequential, Transform
 from napari_denoisereg.method import Method, setting
 from napari_denoisereg.model import Model
 from napari_denoisereg.register.anchors import Landmarks
@@ -143,7 +143,10 @@ class ToPrevious(Series, kind="to_previous"):
             steps = task.align([(frame, frame + 1) for frame in few], stack.tensor(list(few), task.device), start)
             found = yield from portion(steps, number / len(pairs), (number + 1) / len(pairs))
             for transform in found:
-                chained.append(chained[-1].then(transform))
+                joined = chained[-1].then(transform)
+                # One field for all bends so far: frame 1000 must not take a thousand look-ups for every voxel.
+                is_long = isinstance(joined, Sequential)
+                chained.append(Displacement(joined.displacement(stack.grid, task.device), stack.grid) if is_long else joined)
         return PerFrame(chained)
 
 
