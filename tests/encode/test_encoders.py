@@ -14,6 +14,7 @@ from napari_denoisereg.losses.deep_similarity import DeepSimilarity
 from napari_denoisereg.model import load
 from napari_denoisereg.networks.feature_net import frozen_encoder
 from napari_denoisereg.pipeline import FAMILIES, Pipeline
+from napari_denoisereg.register.affine import AffineDescent
 from napari_denoisereg.register.deep_affine import DeepAffine
 from napari_denoisereg.register.voxelmorph import VoxelMorph
 from napari_denoisereg.stack import Stack
@@ -126,3 +127,12 @@ def test_one_sees_what_an_encoder_has_learnt() -> None:
     assert seen[~things].std() < 0.5 * image[~things].std()  # and the background is dark
     model = finish(Autoencoder(**{**budget, "iterations": 200}).fit([stack]))
     assert torch.corrcoef(torch.stack([Autoencoder().shown(model, image).ravel(), image.ravel()]))[0, 1] > 0.3
+
+
+def test_an_encoder_that_nothing_looks_through_is_refused() -> None:
+    """Who gives one and forgets to choose the similarity would get brightness compared, silently."""
+    stack, _ = blobs()
+    model = finish(Autoencoder(**TINY).fit([stack]))
+    for method in (VoxelMorph(), AffineDescent()):
+        with pytest.raises(ValueError, match=r"no method here compares features by it; choose.* deepsim"):
+            finish(Pipeline(registrars=(method,)).run(stack, models=[model]))

@@ -7,6 +7,7 @@ import torch
 
 from napari_denoisereg.encode.autoencoder import Autoencoder
 from napari_denoisereg.encode.encoder import Encoder
+from napari_denoisereg.losses import Similarity
 from napari_denoisereg.losses.encoded import Encoded
 from napari_denoisereg.method import Method
 from napari_denoisereg.model import Model
@@ -37,10 +38,21 @@ def with_encoders(
     -------
     Steps of (tuple of Method, tuple of Model)
         The methods, ready to use, and the model of the encoder that was given or trained; none where none is needed.
+
+    Raises
+    ------
+    ValueError
+        When an encoder is given that nothing would look through.
     """
-    if not any(_needy(method) for method in methods):
-        return tuple(methods), ()
     model = next((model for model in models if isinstance(model.method, Encoder)), None)
+    if not any(_needy(method) for method in methods):
+        if model is not None:
+            kinds = ", ".join(kind for kind, member in Similarity.members().items() if issubclass(member, Encoded))
+            raise ValueError(
+                f"The model of the encoder {model.method.kind!r} was given, but no method here compares features by it; choose "
+                f"a registrar with a similarity among {kinds} that names no file of its own, or leave the model out."
+            )
+        return tuple(methods), ()
     if model is None:
         model = yield from Autoencoder().fit([stack], device=device)
     model.expect(type(model.method), stack.grid.ndim)

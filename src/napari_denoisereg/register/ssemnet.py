@@ -51,7 +51,12 @@ class SsEMnet(TrainedRegistrar, kind="ssemnet"):
     variant: Variant = setting(
         "deep", "Network: deep with 3×3 filters (for transmission EM) or shallow with 7×7 (for scanning EM)."
     )
-    neighbours: int = setting(2, "How many sections on each side a section is compared with (n of eq. 5).", ge=1, le=16)
+    neighbours: int = setting(
+        2,
+        "How many sections on each side a section is compared with (n of eq. 5); frames of a movie are compared in pairs.",
+        ge=1,
+        le=16,
+    )
     falloff: float = setting(0.5, "How much less each more distant section counts (w of eq. 5); 0.5 is half.", gt=0, le=1)
     knots: float = setting(
         24.0, "Distance between the points that can move independently; smaller follows finer bends.", unit="px", ge=2, le=1024
