@@ -60,6 +60,17 @@ def test_nothing_is_said_of_too_little(shape: tuple[int, ...]) -> None:
     assert measured(stack(ndimage.gaussian_filter(np.random.default_rng(0).normal(size=shape), (0, 1, 1)))) is None
 
 
+def test_what_was_never_recorded_says_nothing() -> None:
+    clean, noise = movie(0.8)
+    noisy = clean + noise
+    noisy[:, :60] = 0  # a mask
+    found = measured(stack(noisy))
+    assert found is not None
+    assert found.strength > 2
+    dark = np.random.default_rng(0).poisson(0.01, noisy.shape)
+    assert measured(stack(dark)) is None
+
+
 @pytest.mark.parametrize("grain", [0.5, 0.8])
 def test_a_copy_of_shared_noise_is_called_one_and_the_truth_is_not_doubted(grain: float) -> None:
     clean, noise = movie(grain)

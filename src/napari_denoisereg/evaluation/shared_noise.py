@@ -71,10 +71,12 @@ def shared_noise(stack: Stack, noise: NoiseModel, *, blur: float) -> SharedNoise
     middles = np.unique(np.linspace(1, stack.n_frames - 2, TRIPLES).round().astype(int))
     images = [_change(stack, int(middle), noise) for middle in middles]
     blocks = np.concatenate([_blocks(image.numpy()) for image in images])
-    if len(blocks) < LEAST_BLOCKS:
-        return None
     blurred = np.concatenate([_blocks(smooth(image[None, None], blur)[0, 0].numpy()) for image in images])
     power = (blocks**2).mean((1, 2))
+    was_recorded = power > 0  # not so beyond a mask, or where no photon came
+    blocks, blurred, power = blocks[was_recorded], blurred[was_recorded], power[was_recorded]
+    if len(blocks) < LEAST_BLOCKS:
+        return None
     quiet = np.argsort(power, kind="stable")[: max(LEAST_BLOCKS // 4, int(QUIET * len(blocks)))]
     strength, near, far = (
         float(np.sqrt(np.median(power[quiet]))),
