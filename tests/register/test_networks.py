@@ -232,6 +232,10 @@ def test_a_model_is_used_as_it_was_trained(trained: Registrar, other: dict[str, 
     assert used == (model,)
     for frame in range(stack.n_frames):
         np.testing.assert_array_equal(found.displacement(frame), wanted.displacement(frame))
+    further = finish(plain.model_copy(update=TINY).fit([stack], start=model))
+    assert [getattr(further.method, name) for name in trained.of_the_network] == [
+        getattr(trained, name) for name in trained.of_the_network
+    ]
     name, value = next(iter(other.items()))
     recipe = Pipeline(registrars=(plain.model_copy(update=other),))
     with pytest.raises(ValueError, match=f"was trained with {name} {getattr(trained, name)}, got {value}; leave {name}"):

@@ -71,6 +71,9 @@ class TrainedRegistrar(Registrar):
         score: Score | None = None,
     ) -> Steps[Model]:
         """Train on stacks; see `Registrar.fit`. Without ``score`` the best is judged by the objective on held-out frames."""
+        alike = self if start is None or type(start.method) is not type(self) else self.as_trained(start)
+        if alike != self:
+            return (yield from alike.fit(stacks, start=start, device=device, score=score))
         pool = FramePool(stacks, seed=self.seed)
         network = self._network(pool.ndim, start).to(device).train()
         goal = self._objective(network, pool, device)
