@@ -1,4 +1,7 @@
-"""Peers at their documented best practice: Gaussian prefilter, affine chain frame to frame, then a flow to the first frame."""
+"""Peers at their documented best practice: Gaussian prefilter, affine chain frame to frame, then a flow to the first frame.
+
+Cells that crawl far have nothing in common with the first frame: for them a flow from frame to frame, too.
+"""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -42,6 +45,16 @@ def stackreg_farneback(frames: Frames) -> list[Transform]:
     return _with_flow(frames, lambda fixed, moving: cv2.calcOpticalFlowFarneback(fixed, moving, None, 0.5, 5, 31, 5, 7, 1.5, 0))
 
 
+def dis_chain(frames: Frames) -> list[Transform]:
+    """DIS flow, every frame to the one before, composed."""
+    dis, found = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM), list[Transform]([Identity(2)])
+    for pair in itertools.pairwise(gaussian_filter(frame.astype(np.float32), PREFILTER) for frame in frames):
+        low, high = np.percentile(pair, [0.5, 99.9])
+        xy = dis.calc(*(_to_uint8(image, low, high) for image in pair), None)
+        found.append(found[-1].then(_from_flow(xy)).to_displacement(Grid(xy.shape[:2])))
+    return found
+
+
 def _with_flow(frames: Frames, flow: Callable[[Frames, Frames], Frames]) -> list[Transform]:
     chain, grid = stackreg_chain(frames), Grid(frames.shape[1:])
     low, high = np.percentile(frames, [0.5, 99.9])
@@ -51,14 +64,17 @@ def _with_flow(frames: Frames, flow: Callable[[Frames, Frames], Frames]) -> list
         warped = warp(torch.from_numpy(gaussian_filter(frame, PREFILTER)), rough, fixed=grid).numpy()
         # Bleaching: bring the warped frame to the first frame's mean and spread, as the flows assume constant brightness.
         warped = (warped - warped.mean()) / warped.std() * gaussian_filter(frames[0], PREFILTER).std() + frames[0].mean()
-        xy = flow(fixed, _to_uint8(warped, low, high))
-        field = Displacement(torch.from_numpy(np.ascontiguousarray(np.moveaxis(xy[..., ::-1], -1, 0))), grid)
-        found.append(field.then(rough))
+        found.append(_from_flow(flow(fixed, _to_uint8(warped, low, high))).then(rough))
     return found
 
 
 def _to_uint8(image: Frames, low: float, high: float) -> Frames:
     return (np.clip((image - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+
+
+def _from_flow(xy: np.ndarray) -> Displacement:
+    """OpenCV's flows are ``(y, x, 2)``, x first."""
+    return Displacement(torch.from_numpy(np.ascontiguousarray(np.moveaxis(xy[..., ::-1], -1, 0))), Grid(xy.shape[:2]))
 
 
 def _from_xy(matrix: np.ndarray) -> Affine:
@@ -72,4 +88,5 @@ PEERS: dict[str, Callable[[Frames], Sequence[Transform]]] = {
     "StackReg affine, all to first": stackreg_to_first,
     "OpenCV DIS flow after StackReg": stackreg_dis,
     "OpenCV Farnebäck flow after StackReg": stackreg_farneback,
+    "OpenCV DIS flow, chain": dis_chain,
 }

@@ -38,7 +38,7 @@ PAPER = {
     "raw_vm": ("DenoiseReg* + VM", "denoisereg_raw_voxelmorph"),
     "denoisereg_vm": ("DenoiseReg + VM", "denoisereg_voxelmorph"),
 }
-OURS = {name: (f"napari-denoisereg: {name}", name) for name in ("affine", "fast", "balanced", "best")}
+OURS = {name: (f"napari-denoisereg: {name}", name) for name in ("affine", "fast", "balanced", "best", "cells")}
 METHODS = os.environ.get("METHODS", f"unregistered {' '.join(PAPER)} peers fast balanced best").split()
 
 lines: list[str] = []

@@ -84,7 +84,7 @@ class Run(RecipeTask):
     """Denoise and register a movie with a recipe. The raw movie is aligned, in one interpolation."""
 
     recipe: str = "balanced"
-    """fast, balanced, best, sections, the name of a recipe you saved, or a JSON file."""
+    """fast, balanced, best, cells, sections, the name of a recipe you saved, or a JSON file."""
     channel: int | None = None
     """Channel that registration looks at, counted from 0; the result is applied to all. Default: what the recipe says, or 0."""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from napari_denoisereg.atomic import replacing
 
-PRESETS = ("fast", "balanced", "best", "sections")  # come with the project
+PRESETS = ("fast", "balanced", "best", "cells", "sections")  # come with the project
 PAPER_RECIPES = ("deep_denoise_deep_affine", "denoisereg_raw_voxelmorph", "denoisereg_voxelmorph")  # come with it, too
 FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')  # in a file's name, on any system
 LONGEST_NAME = 80
