@@ -153,7 +153,7 @@ def repair(image: Tensor, noise: NoiseModel, *, far: float = 5.0) -> Tensor:
     noise : NoiseModel
         Says what is far.
     far : float
-        Beyond all neighbours by more than so many standard deviations of the noise.
+        Beyond all neighbours by more than so many standard deviations of the noise, and as many photons.
 
     Returns
     -------
@@ -166,7 +166,8 @@ def repair(image: Tensor, noise: NoiseModel, *, far: float = 5.0) -> Tensor:
     # Mirrored at the border without repeating it: a hot pixel there would be its own neighbour, and stay.
     above = ndimage.maximum_filter(values, footprint=ring, mode="mirror")
     below = ndimage.minimum_filter(values, footprint=ring, mode="mirror")
-    limits = far * noise.variance(torch.from_numpy(np.stack([above, below]))).sqrt().numpy()
+    # Few photons are spread unevenly: a single one on a dark ground is far outside, by the standard deviation alone.
+    limits = far * (noise.variance(torch.from_numpy(np.stack([above, below]))).sqrt().numpy() + noise.gain)
     alone = (values > above + limits[0]) | (values < below - limits[1])
     if not alone.any():
         return image

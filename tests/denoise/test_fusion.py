@@ -125,6 +125,13 @@ def test_no_noise_is_left_where_neighbours_end(movie: SyntheticMovie, motion: Pe
     assert rough[dark].max() < 0.3 * movie.noisy[dark].std()
 
 
+def test_single_photons_are_not_taken_for_hot_pixels() -> None:
+    photons = np.random.default_rng(0).poisson(
+        np.pad(np.full((7, 16, 16), 4.0), ((0, 0), (40, 40), (40, 40)), constant_values=1)
+    )
+    assert fused(photons).sum() == pytest.approx(photons.sum(), rel=1e-4)
+
+
 def test_two_noise_realisations_show_the_same_structure(movie: SyntheticMovie, motion: PerFrame) -> None:
     random = np.random.default_rng(2)
     one, two = (fused(movie.clean + random.normal(0, 300, movie.clean.shape), motion) for _ in range(2))
