@@ -230,6 +230,22 @@ def test_other_channels_resolution_and_colours() -> None:
     assert np.abs(np.asarray(shown.data[3, ..., 1], float) - reference[3] / 8).max() < 2
 
 
+def test_a_layer_that_lies_turned_is_warped_where_it_lies() -> None:
+    source = movie(2, in_movie(registration(2, "affine"), 2))
+    known = known_of(source, registration(2, "affine"))
+
+    def turned(frames: Any) -> np.ndarray:
+        """By a quarter; of the same shape as before, so that nothing but its place tells it from the movie."""
+        return np.pad(np.rot90(np.asarray(frames), axes=(1, 2))[:, 4:44], ((0, 0), (0, 0), (0, 8)))
+
+    place_of_pixels = np.array([[60, 0, 0, 0], [0, 0, 0.5, 0], [0, -0.25, 0, 0.25 * 43], [0, 0, 0, 1]])
+    layer = Image(turned(source.data), affine=place_of_pixels, **place(2, scale=(1, 1, 1)))
+    expected, found = turned(moved(source, known).data), np.asarray(moved(layer, known).data)
+    assert found.shape == source.data.shape
+    np.testing.assert_allclose(found[:, 2:-2, 2:36], expected[:, 2:-2, 2:36], atol=2)
+    assert np.abs(found[3].astype(float) - turned(source.data)[3]).mean() > 10
+
+
 def test_lazy_data_is_read_frame_by_frame_when_looked_at() -> None:
     read: list[int] = []
 

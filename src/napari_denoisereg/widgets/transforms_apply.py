@@ -7,7 +7,7 @@ go to the preimage of ``T``. Every result is a new layer with all attributes of 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +131,7 @@ def warped(task: Task, registration: Registration) -> da.Array:
         places = range(axes.index("y"), axes.index("y") + 1)
         data, axes = da.moveaxis(data, -1, places[0]), axes.replace("y", "cy")
     stack, own = _stack(data, axes, task.to_coordinates, registration)
+    own = replace(own, grid=stack.grid)  # the layer lies where the viewer shows it, whatever unit it says
     result = own.warp(stack, interpolation="nearest" if task.kind == "labels" else "linear").data
     return da.moveaxis(result, axes.index("c"), -1) if is_rgb else result
 
