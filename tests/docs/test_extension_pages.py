@@ -59,7 +59,7 @@ assert movie.tobytes() == before
 again = load_recipe(json.loads(load_recipe(recipe).to_json()))
 assert again == load_recipe(recipe)
 if family == "denoiser":
-    with warnings.catch_warnings(record=True, action="always") as told:  # so plain a method smears the moving spots, and that is told
+    with warnings.catch_warnings(record=True, action="always") as told:  # that so plain a method smears moving spots
         clean = dr.denoise(stack, kind)
     assert [str(each.message) for each in told] == [f"Denoising: {hint}" for hint in result.trust.hints()]
     assert (clean.shape, clean.axes, clean.dtype) == (stack.shape, stack.axes, np.float32)

@@ -233,8 +233,8 @@ def test_a_model_is_used_as_it_was_trained(trained: Registrar, other: dict[str, 
     for frame in range(stack.n_frames):
         np.testing.assert_array_equal(found.displacement(frame), wanted.displacement(frame))
     further = finish(plain.model_copy(update=TINY).fit([stack], start=model))
-    assert [getattr(further.method, name) for name in trained.of_the_network] == [
-        getattr(trained, name) for name in trained.of_the_network
+    assert [getattr(further.method, name) for name in trained.network_settings] == [
+        getattr(trained, name) for name in trained.network_settings
     ]
     name, value = next(iter(other.items()))
     recipe = Pipeline(registrars=(plain.model_copy(update=other),))

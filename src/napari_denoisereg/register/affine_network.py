@@ -43,7 +43,7 @@ Pair = tuple[Tensor, Tensor]
 class AffineNetworkRegistrar(TrainedRegistrar):
     """A trained registrar whose network predicts an affine transform."""
 
-    of_the_network: ClassVar[tuple[str, ...]] = ("size",)
+    network_settings: ClassVar[tuple[str, ...]] = ("size",)
     sees_start: ClassVar[bool] = False
     """Whether the network is given the moving image as the start leaves it, so that its prediction goes on from there."""
 

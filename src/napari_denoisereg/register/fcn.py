@@ -40,7 +40,7 @@ class Fcn(DenseRegistrar, kind="fcn"):
     title: ClassVar[str] = "FCN (multi-resolution network)"
     reference: ClassVar[str] = "https://arxiv.org/abs/1709.00799"
     is_dense: ClassVar[bool] = True
-    of_the_network: ClassVar[tuple[str, ...]] = ("finest", "variant")
+    network_settings: ClassVar[tuple[str, ...]] = ("finest", "variant")
 
     variant: Variant = setting(
         "multi_resolution",

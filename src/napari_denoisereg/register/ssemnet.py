@@ -46,7 +46,7 @@ class SsEMnet(TrainedRegistrar, kind="ssemnet"):
     title: ClassVar[str] = "ssEMnet (learnt features, sections)"
     reference: ClassVar[str] = "https://doi.org/10.1007/978-3-319-67558-9_29"
     is_sectionwise: ClassVar[bool] = True
-    of_the_network: ClassVar[tuple[str, ...]] = ("variant",)
+    network_settings: ClassVar[tuple[str, ...]] = ("variant",)
 
     variant: Variant = setting(
         "deep", "Network: deep with 3×3 filters (for transmission EM) or shallow with 7×7 (for scanning EM)."

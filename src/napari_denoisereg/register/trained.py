@@ -52,7 +52,7 @@ class TrainedRegistrar(Registrar):
 
     is_trained: ClassVar[bool] = True
 
-    of_the_network: ClassVar[tuple[str, ...]] = ()
+    network_settings: ClassVar[tuple[str, ...]] = ()
     """Settings without which trained weights mean nothing, or something else."""
 
     seconds: float = seconds_at_most(90.0)
@@ -84,7 +84,7 @@ class TrainedRegistrar(Registrar):
 
     def as_trained(self, model: Model) -> Self:
         """The method with those settings of a model's training that its network cannot do without; see `Registrar`."""
-        fields, trained = type(self).model_fields, {name: getattr(model.method, name) for name in self.of_the_network}
+        fields, trained = type(self).model_fields, {name: getattr(model.method, name) for name in self.network_settings}
         for name, value in trained.items():
             mine = getattr(self, name)
             if mine not in (value, fields[name].default):

@@ -41,7 +41,7 @@ class VoxelMorph(DenseRegistrar, kind="voxelmorph"):
     title: ClassVar[str] = "VoxelMorph (non-rigid network)"
     reference: ClassVar[str] = "https://doi.org/10.1109/TMI.2019.2897538"
     is_dense: ClassVar[bool] = True
-    of_the_network: ClassVar[tuple[str, ...]] = ("finest", "diffeomorphic")
+    network_settings: ClassVar[tuple[str, ...]] = ("finest", "diffeomorphic")
 
     smoothness: float = setting(2.0, "How smooth the motion must be; higher is smoother.", ge=0, le=1e6)
     diffeomorphic: bool = setting(False, "Make the motion invertible and free of folds (predicts a velocity).")
