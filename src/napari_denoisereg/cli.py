@@ -65,7 +65,7 @@ class RecipeTask:
     region: Path | None = None
     """Mask of the part to follow (.tif, .png, .zarr): one image for the first frame, or one per frame."""
     landmarks: Path | None = None
-    """CSV of keypoints that guide the registration (affine and elastic only)."""
+    """CSV of keypoints that guide the registration (pose, affine and elastic follow them)."""
     save_models: Path | None = None
     """Folder to save the trained models in."""
     keypoints: Path | None = None

@@ -37,7 +37,7 @@ from napari_denoisereg.judging import mappings as mappings
 from napari_denoisereg.method import Method, in_words, setting
 from napari_denoisereg.model import Model
 from napari_denoisereg.register import Registrar, Registration, Series
-from napari_denoisereg.register.anchors import Landmarks, check_landmarks
+from napari_denoisereg.register.anchors import Landmarks, check_landmarks, passed_over
 from napari_denoisereg.register.region import region_of
 from napari_denoisereg.register.registrar import Score
 from napari_denoisereg.register.series import Combined
@@ -135,7 +135,7 @@ class Pipeline(Method, family="recipe"):
         region : array or Stack, optional
             Where registration looks, ``(*spatial)`` or ``(T, *spatial)``; see `register.region.region_of`.
         landmarks : Keypoints, optional
-            Pull the registration, where all its steps can take them; see `register.anchors`.
+            Pull the registrars that take them; the user is told which do not. See `register.anchors`.
 
         Returns
         -------
@@ -161,6 +161,8 @@ class Pipeline(Method, family="recipe"):
             run = recipe.run(stack, device=where, models=others, keypoints=keypoints, **help_given)
             result = yield from portion(run, 0.1, 1.0)
             return replace(result, recipe=self, models=(*encoders, *result.models))
+        if marks is not None and (words := passed_over(self.registrars)):
+            warnings.warn(words, stacklevel=2)
         judge = _judge(keypoints, one.grid)
         register = partial(
             train_and_register,

@@ -317,8 +317,8 @@ def test_a_region_and_landmarks_on_the_command_line(
     words = ("register", folder / "movie.ome.tif", folder / "out.zarr", "--device", "cpu")
     assert _run(*words, "--region", folder / "empty.tif", "affine") == 1
     assert "region is empty" in capsys.readouterr().err
-    assert _run(*words, "--landmarks", folder / "keypoints.csv", "pose") == 1
-    assert "take landmarks (affine" in capsys.readouterr().err
+    assert _run(*words, "--landmarks", folder / "keypoints.csv", "patches") == 1
+    assert "takes landmarks (affine" in capsys.readouterr().err
     assert not (folder / "out.zarr").exists()
     assert _run(*words, "--region", folder / "mask.png", "--landmarks", folder / "keypoints.csv", "affine") == 0
     stack = io.read(folder / "movie.ome.tif")

@@ -1,5 +1,7 @@
 """Landmarks: a soft term of what a registrar minimises, from no say at all to all of it."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,9 @@ from scipy import ndimage
 import napari_denoisereg as dr
 from napari_denoisereg.evaluation.keypoints import Keypoints
 from napari_denoisereg.geometry import Displacement, Grid, Identity, PerFrame
+from napari_denoisereg.pipeline import presets
 from napari_denoisereg.register import Registrar, Registration
+from napari_denoisereg.register.anchors import check_landmarks, passed_over
 from napari_denoisereg.register.lattice import Lattice
 from napari_denoisereg.register.marks import Marks
 from napari_denoisereg.stack import Stack
@@ -127,6 +131,29 @@ def test_right_marks_lead_where_the_image_alone_gets_lost(kind: str) -> None:
     assert error(dr.register(stack, kind, device="cpu")) < 0.3
 
 
+def test_marks_tell_poses_apart_that_look_the_same() -> None:
+    half = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=(64, 64)), 2)
+    twofold = (half + half[::-1, ::-1]).astype(np.float32)  # turned by 180° it looks as before
+    stack = Stack(np.stack([twofold, twofold]), "tyx")
+    turned = 63.0 - MARKS
+    marks = Keypoints(np.repeat([0, 1], 5), np.tile(np.arange(5), 2), np.concatenate([MARKS, turned]))
+    for weight, expected in ((0.0, MARKS), (1.0, turned)):
+        found = dr.register(stack, {"kind": "pose", "landmark_weight": weight}, device="cpu", landmarks=marks)
+        np.testing.assert_allclose(found.points(1, MARKS), expected, atol=0.3)
+
+
+@pytest.mark.slow
+def test_marks_lead_the_recipe_that_begins_with_a_search() -> None:
+    recipe = presets()["balanced"].model_copy(update={"denoise": None})
+    strong = [each.model_copy(update={"landmark_weight": 1e5}) for each in recipe.registrars]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "Look at these frames")
+        guided = dr.run(movie(), recipe.model_copy(update={"registrars": tuple(strong)}), device="cpu", landmarks=POINTS)
+    assert residual(guided.registration) < 0.1
+    assert residual(dr.run(movie(), recipe, device="cpu").registration) > 2
+
+
 def test_marks_count_only_in_frames_that_show_them() -> None:
     few = POINTS.where((POINTS.frame != 1) | (POINTS.id < 3))
     landmarks = as_landmarks(few, movie().grid, 3)
@@ -143,15 +170,36 @@ def test_landmarks_follow_frames_that_are_bent_first() -> None:
     np.testing.assert_allclose(moved.places[1], PLACES[1] * 0.5 + [3 - 1.5, -7], atol=1e-3)
 
 
-@pytest.mark.parametrize("kinds", [["pose"], ["affine", "pose"]])
-def test_registrars_that_cannot_take_them_say_so_before_work(kinds: list[str]) -> None:
-    recipe = {"register": [{"kind": kind} for kind in kinds]}
-    with pytest.raises(ValueError, match=rf"take landmarks \(affine, elastic.*got {kinds[-1]}"):
+def test_a_recipe_without_a_registrar_that_takes_them_says_so_before_work() -> None:
+    with pytest.raises(ValueError, match=r"takes landmarks \(affine, elastic, pose\), got patches;"):
+        dr.run(movie(), {"register": ["patches"]}, device="cpu", landmarks=POINTS)
+    with pytest.raises(TypeError, match="cannot take landmarks"):
+        Registrar.coerce("patches").align_marked(*[movie().tensor([0])] * 2, movie().grid, [])
+    with pytest.raises(TypeError, match="cannot take landmarks"):
+        Registrar.coerce("patches").align_movie_marked(movie(), torch.zeros(3, 1, 2))
+
+
+STRONG = {"kind": "affine", "landmark_weight": 1e6}
+
+
+def test_registrars_that_cannot_take_them_go_without_and_the_user_is_told() -> None:
+    recipe = {"register": [{"kind": "patches"}, ELASTIC | {"landmark_weight": 1e6, "iterations": 30}], "series": "to_first"}
+    with pytest.warns(UserWarning, match=r"keypoints guide elastic; patches looks at the images alone\.$"):
+        found = dr.run(movie(), recipe, device="cpu", landmarks=POINTS).registration
+    assert residual(found) < 0.05
+
+
+def test_a_registrar_that_comes_last_and_takes_none_may_leave_them_again() -> None:
+    recipe = {"register": [{"kind": "affine", "landmark_weight": 1e6}, {"kind": "patches"}], "series": "to_first"}
+    with pytest.warns(UserWarning, match="patches looks at the images alone, and what comes after affine may leave"):
         dr.run(movie(), recipe, device="cpu", landmarks=POINTS)
-    with pytest.raises(TypeError, match="cannot take landmarks"):
-        Registrar.coerce(kinds[-1]).align_marked(*[movie().tensor([0])] * 2, movie().grid, [])
-    with pytest.raises(TypeError, match="cannot take landmarks"):
-        Registrar.coerce(kinds[-1]).align_movie_marked(movie(), torch.zeros(3, 1, 2))
+
+
+@pytest.mark.parametrize("name", ["fast", "balanced", "best"])
+def test_recipes_without_training_are_guided_in_every_step(name: str) -> None:
+    steps = presets()[name].registrars
+    check_landmarks(steps)
+    assert passed_over(steps) == ""
 
 
 def test_landmarks_that_do_not_fit_are_refused() -> None:

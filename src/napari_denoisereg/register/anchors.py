@@ -64,7 +64,7 @@ class Landmarks:
 
 
 def check_landmarks(registrars: Sequence[Registrar]) -> None:
-    """Refuse landmarks where a registrar would pass over them.
+    """Refuse landmarks that every registrar would pass over.
 
     Parameters
     ----------
@@ -76,10 +76,36 @@ def check_landmarks(registrars: Sequence[Registrar]) -> None:
     ValueError
         Names them and says what to do instead.
     """
-    deaf = [registrar.kind for registrar in registrars if not registrar.takes_landmarks]
-    if deaf or not registrars:
+    if not any(registrar.takes_landmarks for registrar in registrars):
         able = ", ".join(kind for kind, member in Registrar.members().items() if member.takes_landmarks)
         raise ValueError(
-            f"Expected registrars that take landmarks ({able}), got {', '.join(deaf) or 'none'}; register with one of "
+            f"Expected a registrar that takes landmarks ({able}), got {_named(registrars) or 'none'}; register with one of "
             "these, or give the keypoints as a start instead (starts.from_keypoints)."
         )
+
+
+def passed_over(registrars: Sequence[Registrar]) -> str:
+    """Say which registrars of a recipe landmarks do not pull.
+
+    Parameters
+    ----------
+    registrars : sequence of Registrar
+        One of them at least takes landmarks.
+
+    Returns
+    -------
+    str
+        In plain words; empty where all take them.
+    """
+    deaf = [registrar for registrar in registrars if not registrar.takes_landmarks]
+    if not deaf:
+        return ""
+    able = [registrar for registrar in registrars if registrar.takes_landmarks]
+    after = registrars[-1] in deaf
+    warned = f", and what comes after {able[-1].kind} may leave the keypoints again" if after else ""
+    looks = "look" if len(deaf) > 1 else "looks"
+    return f"The keypoints guide {_named(able)}; {_named(deaf)} {looks} at the images alone{warned}."
+
+
+def _named(registrars: Sequence[Registrar]) -> str:
+    return " and ".join(dict.fromkeys(registrar.kind for registrar in registrars))

@@ -1,7 +1,8 @@
 """Pose: translation, rotation and scale found by exhaustive correlation at low resolution, then refined. No training.
 
 Survives rotations of ±180° and shifts of half the image. The pose that is known already (or the identity) is refined as well,
-and the search must beat it clearly to be believed: in noise a wrong large rotation can look as good as a small one.
+and the search must beat it clearly to be believed: in noise a wrong large rotation can look as good as a small one. Landmarks
+tell such rotations apart: what they cost is taken from the correlation of every candidate.
 """
 
 from collections.abc import Sequence
@@ -13,8 +14,8 @@ from torch import Tensor
 from napari_denoisereg.geometry import Grid, Identity, Transform
 from napari_denoisereg.method import setting
 from napari_denoisereg.model import Model
-from napari_denoisereg.register.descent import as_transforms, as_weights, descend, overlap, pyramid
-from napari_denoisereg.register.registrar import Registrar
+from napari_denoisereg.register.descent import Pull, as_transforms, as_weights, descend, overlap, pyramid
+from napari_denoisereg.register.registrar import Anchors, Registrar
 from napari_denoisereg.register.search import rotations, search
 from napari_denoisereg.steps import Pace, Progress, Steps
 
@@ -24,6 +25,7 @@ class Pose(Registrar, kind="pose"):
 
     title: ClassVar[str] = "Pose (search of rotation and shift)"
     reference: ClassVar[str] = "https://doi.org/10.1109/TIP.2011.2181402"
+    takes_landmarks: ClassVar[bool] = True
 
     motion: Literal["translation", "rigid", "similarity"] = setting("rigid", "Which motion to allow between two frames.")
     step: float = setting(7.5, "Angle between the rotations that are tried.", unit="°", ge=1, le=90, advanced=True)
@@ -47,6 +49,14 @@ class Pose(Registrar, kind="pose"):
         advanced=True,
     )
 
+    landmark_weight: float = setting(
+        1.0,
+        "If you give landmarks: how much a misfit of 1 px counts, compared with the likeness of the images.",
+        ge=0,
+        le=1e9,
+        advanced=True,
+    )
+
     def align(
         self,
         fixed: Tensor,
@@ -57,16 +67,38 @@ class Pose(Registrar, kind="pose"):
         model: Model | None = None,  # noqa: ARG002 - nothing is trained
     ) -> Steps[list[Transform]]:
         """Register a batch of pairs; see `Registrar.align`."""
+        return self._align(fixed, moving, grid, None, start)
+
+    def align_marked(
+        self,
+        fixed: Tensor,
+        moving: Tensor,
+        grid: Grid,
+        anchors: Sequence[Anchors],
+        *,
+        start: Sequence[Transform] | None = None,
+        model: Model | None = None,  # noqa: ARG002 - nothing is trained
+    ) -> Steps[list[Transform]]:
+        """Register a batch of pairs, pulled by landmarks; see `Registrar.align_marked`."""
+        return self._align(fixed, moving, grid, anchors, start)
+
+    def _align(
+        self, fixed: Tensor, moving: Tensor, grid: Grid, anchors: Sequence[Anchors] | None, start: Sequence[Transform] | None
+    ) -> Steps[list[Transform]]:
         known = as_weights(start if start is not None else [Identity(grid.ndim)] * len(fixed))
         pace, found = Pace(), []
         for number in range(len(fixed)):
             one = slice(number, number + 1)
-            found.append(self._align_one(fixed[one], moving[one], grid, known[one]))
+            marks = None if anchors is None else anchors[number]
+            found.append(self._align_one(fixed[one], moving[one], grid, known[one], marks))
             if pace.is_due(last=number + 1 == len(fixed)):
                 yield Progress(number + 1, len(fixed), "pose search")
         return as_transforms(torch.cat(found))
 
-    def _align_one(self, fixed: Tensor, moving: Tensor, grid: Grid, known: Tensor) -> Tensor:
+    def _align_one(self, fixed: Tensor, moving: Tensor, grid: Grid, known: Tensor, marks: Anchors | None) -> Tensor:
+        def pull(count: int) -> Pull | None:
+            return None if marks is None else Pull([marks] * count, self.landmark_weight, min(grid.spacing))
+
         turns = self._rotations(grid.ndim)
         tried = search(fixed, moving, grid, turns, side=self.side, keep=self.candidates).weights[0]
         starts = torch.cat([known, tried])
@@ -74,12 +106,12 @@ class Pose(Registrar, kind="pose"):
         # Candidates are told apart where that is cheap; only the winner is followed to the fine resolutions.
         coarse = [level for level in levels if max(level.grid.shape) <= 2 * self.side] or levels[:1]
         many = [level.repeat(len(starts)) for level in coarse]
-        refined, scores = descend(many, starts, self.motion)
+        refined, scores = descend(many, starts, self.motion, pull=pull(len(starts)))
         # A high correlation over a small overlap is less telling: cells that crawl look alike in any corner.
         scores = torch.where(scores > 0, scores * overlap(many[-1], refined).sqrt(), scores)
         scores[0] += self.margin
         best = refined[int(scores.argmax())][None]
-        return descend(levels[len(coarse) :], best, self.motion)[0]
+        return descend(levels[len(coarse) :], best, self.motion, pull=pull(1))[0]
 
     def _rotations(self, ndim: int) -> Tensor:
         if self.motion == "translation":

@@ -145,7 +145,7 @@ def train_and_register(  # noqa: PLR0913 - everything after registrars is a keyw
     judge : callable, optional
         From a registrar, the frames it looks at and what is known of their motion to its `Score`, or None.
     landmarks : Landmarks, optional
-        Places that were marked, a part of what is minimised.
+        Places that were marked, a part of what is minimised by the registrars that take them; the others go without.
     learnt : sequence of Model
         Those of ``models`` that were just trained on this stack, about which nobody needs to be told anything.
 
@@ -157,7 +157,7 @@ def train_and_register(  # noqa: PLR0913 - everything after registrars is a keyw
     Raises
     ------
     ValueError
-        When there are landmarks and a registrar that cannot take them, or a model was trained with other settings.
+        When there are landmarks and no registrar takes them, or a model was trained with other settings.
     """
     if landmarks is not None:
         check_landmarks(registrars)
@@ -292,7 +292,8 @@ def _find(
             used.append(model)
         # As many pairs at once as a few large frames have voxels: memory follows this, not the stack.
         batch = max(1, min(16, 16 * 1024**2 // math.prod(stack.grid.shape)))
-        steps = way.series.run(Task(frames, registrar, model, found, way.device, batch, way.landmarks))
+        marks = way.landmarks if registrar.takes_landmarks else None
+        steps = way.series.run(Task(frames, registrar, model, found, way.device, batch, marks))
         found = yield from portion(steps, begin, end, f"registering ({registrar.kind})")
     return found or PerFrame([Identity(stack.grid.ndim)] * stack.n_frames), tuple(used)
 

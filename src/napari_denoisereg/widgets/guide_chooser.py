@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 NO_KEYPOINTS = "No keypoints"
 ABOUT = (
-    "Places that you marked in several frames (dock 'Keypoints') pull the registration. For recipes of the methods affine and "
-    "elastic, e.g. Fast; their setting 'landmark weight' says how much."
+    "Places that you marked in several frames (dock 'Keypoints') pull the registration. The methods pose, affine and elastic "
+    "follow them (recipes Fast, Balanced, Best); their setting 'landmark weight' says how much."
 )
 
 
