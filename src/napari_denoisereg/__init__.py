@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_denoisereg.evaluation.keypoints import KeypointError, Keypoints
     from napari_denoisereg.io import read, write
     from napari_denoisereg.model import Model
-    from napari_denoisereg.objects import Objects
+    from napari_denoisereg.object_motion import Objects
     from napari_denoisereg.pipeline import Pipeline, Result
     from napari_denoisereg.register import Registrar, Registration, Series
     from napari_denoisereg.stack import Stack
@@ -126,7 +126,8 @@ def register(  # noqa: PLR0913 - everything after method is a keyword
         Where to look: what is not 0 counts. ``(y, x)`` marks in the first frame what is followed; ``(t, y, x)`` marks it in
         every frame. The transforms hold for the whole frame. A file of it, too.
     landmarks : Keypoints, str or Path, optional
-        Places that pull the registration; for methods that take them (``"affine"``), whose ``landmark_weight`` says how much.
+        Places that pull the registration; for methods that take them (``"pose"``, ``"affine"``, ``"elastic"``), whose
+        ``landmark_weight`` says how much.
 
     Returns
     -------
@@ -175,7 +176,8 @@ def register_objects(  # noqa: PLR0913 - everything after method is a keyword
     Returns
     -------
     Objects
-        A dict: for every id its ``frames`` and its ``registration``, from its first frame to each of them.
+        A dict: for every id its ``frames`` and its ``registration``, from its first frame to each of them. Its ``warp(stack)``
+        gives the movie in which every object stands still; ``left_out`` names objects that could not be registered.
     """
     objects, opened = _rooms("objects", "opened")
     how = {"models": opened.models(models), "device": device, "channel": channel, "series": series}

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_denoisereg.encode.binding import with_encoders
-from napari_denoisereg.evaluation.motion import motion_traces
 from napari_denoisereg.geometry import Grid, PerFrame, Translation
 from napari_denoisereg.io import check_writable, replacing, transforms_zarr
 from napari_denoisereg.model import Model
+from napari_denoisereg.object_motion import ObjectMotion, Objects, motion_table
 from napari_denoisereg.pipeline import Pipeline
 from napari_denoisereg.register import Registrar, Registration, Series
 from napari_denoisereg.register.stacks import train
@@ -40,46 +40,18 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class ObjectMotion:
-    """How one object moved.
-
-    Parameters
-    ----------
-    frames : tuple of int
-        Frames in which it exists.
-    registration : Registration
-        One transform for each of these: its first frame to that frame, world units of the movie.
-    window : Grid
-        Around the object in its first frame.
-    """
-
-    frames: tuple[int, ...]
-    registration: Registration
-    window: Grid
-
-
-class Objects(dict[int, ObjectMotion]):
-    """Motions by id.
-
-    Attributes
-    ----------
-    left_out : dict of int to str
-        Objects that could not be registered, and why.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.left_out = dict[int, str]()
-
-
-@dataclass(frozen=True, eq=False)
 class _Sight:
-    """An object in a frame: its number, the labels' centre, and its mask, from voxel ``low`` on."""
+    """An object in a frame: its mask from voxel ``low`` on, and the middle of that, in voxels."""
 
     frame: int
-    centre: Voxels
+    middle: NDArray[np.float64]
     low: Voxels
     mask: Mask
+
+    @property
+    def centre(self) -> Voxels:
+        """The voxel next to the middle."""
+        return np.rint(self.middle).astype(np.int64)
 
 
 def register_objects(  # noqa: PLR0913 - everything after method is a keyword
@@ -176,37 +148,40 @@ def write_objects(objects: Objects, path: str | Path, *, overwrite: bool = False
             group.create_group(str(number))
             transforms = motion.registration.transforms
             transforms_zarr.write(transforms, part / str(number) / "transforms", motion.registration.grid)
-        with (part / "motion.csv").open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, rows[0].keys() if rows else ["id", "frame"])
-            table.writeheader()
-            table.writerows(rows)
+        _write_rows(rows, part / "motion.csv")
     return target
 
 
-def motion_table(objects: Objects) -> Steps[list[dict[str, float]]]:
-    """How every object moved since its first frame: see `evaluation.motion`.
+def write_table(objects: Objects, path: str | Path, *, overwrite: bool = False) -> Path:
+    """Write the table of motion alone.
 
     Parameters
     ----------
     objects : Objects
         What `register_objects` returned.
+    path : str or Path
+        ``OUT.csv``; see `motion_table` for the columns.
+    overwrite : bool
+        Whether an earlier file may be replaced.
 
     Returns
     -------
-    Steps of list of dict
-        One row per object and frame: ``id``, ``frame``, ``shift_z`` (3D), ``shift_y``, ``shift_x`` of its middle and ``misfit``
-        (what is not rigid motion or stretch) in world units, ``rotation`` in degrees, ``scale``.
+    Path
+        What was written.
     """
-    rows = list[dict[str, float]]()
-    for place, (number, motion) in enumerate(objects.items()):
-        work = motion_traces(motion.registration.transforms, motion.window)
-        traces = yield from portion(work, place / len(objects), (place + 1) / len(objects))
-        names = [f"shift_{axis}" for axis in "zyx"[-motion.window.ndim :]]
-        for k, frame in enumerate(motion.frames):
-            shift = {name: float(value) for name, value in zip(names, traces.shift[k], strict=True)}
-            rest = {name: float(getattr(traces, name)[k]) for name in ("rotation", "scale", "misfit")}
-            rows.append({"id": number, "frame": frame, **shift, **rest})
-    return rows
+    target = Path(path)
+    check_writable(target, overwrite=overwrite)
+    rows = finish(motion_table(objects))
+    with replacing(target, overwrite=overwrite) as part:
+        _write_rows(rows, part)
+    return target
+
+
+def _write_rows(rows: Sequence[Mapping[str, float]], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, rows[0].keys() if rows else ["id", "frame"])
+        table.writeheader()
+        table.writerows(rows)
 
 
 def _labels(labels: Any, stack: Stack) -> Stack:
@@ -242,7 +217,7 @@ def _sights(labels: Stack, stack: Stack) -> Steps[dict[int, list[_Sight]]]:
 
 def _sight(image: NDArray[Any], number: int, box: Sequence[slice], frame: int) -> _Sight:
     own, low = image[tuple(box)] == number, np.array([cut.start for cut in box])
-    return _Sight(frame, np.rint(low + np.argwhere(own).mean(0)).astype(np.int64), low, own)
+    return _Sight(frame, low + np.argwhere(own).mean(0), low, own)
 
 
 def _one(stack: Stack, sights: Sequence[_Sight], recipe: Pipeline, models: Sequence[Model], device: str) -> Steps[ObjectMotion]:
@@ -264,8 +239,10 @@ def _one(stack: Stack, sights: Sequence[_Sight], recipe: Pipeline, models: Seque
     assert inner is not None
     gone = [Translation(((each.centre - sights[0].centre) * step).tolist()) for each in sights]
     transforms = PerFrame([found.then(way) for found, way in zip(inner.transforms, gone, strict=True)])
-    registration = Registration(transforms, grid, inner.quality, inner.flagged, (*stack.history, *inner.history))
-    return ObjectMotion(tuple(each.frame for each in sights), registration, window)
+    registration = Registration(transforms, grid, inner.quality, inner.flagged, (*stack.history, *inner.history), inner.reasons)
+    mask, middle = np.zeros(window.shape, bool), np.array(grid.origin) + sights[0].middle * step
+    mask[_in_window(sights[0], below)] = sights[0].mask
+    return ObjectMotion(tuple(each.frame for each in sights), registration, window, mask, tuple(middle.tolist()))
 
 
 def _cut_out(frame: NDArray[Any], sight: _Sight, below: Voxels, above: Voxels) -> NDArray[np.float32]:
@@ -274,7 +251,12 @@ def _cut_out(frame: NDArray[Any], sight: _Sight, below: Voxels, above: Voxels) -
     values = frame[place].astype(np.float32)
     own = values[sight.mask]
     window = np.full(above - below, own.mean() - GROUND * own.std(), np.float32)
-    start = sight.low - sight.centre - below
-    inner = tuple(slice(a, a + n) for a, n in zip(start, sight.mask.shape, strict=True))
+    inner = _in_window(sight, below)
     window[inner] = np.where(sight.mask, values, window[inner])
     return window
+
+
+def _in_window(sight: _Sight, below: Voxels) -> tuple[slice, ...]:
+    """Where the mask lies in the window."""
+    start = sight.low - sight.centre - below
+    return tuple(slice(a, a + n) for a, n in zip(start, sight.mask.shape, strict=True))

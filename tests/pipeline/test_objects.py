@@ -10,7 +10,8 @@ from scipy import ndimage
 import napari_denoisereg as dr
 from napari_denoisereg import io
 from napari_denoisereg.cli import main
-from napari_denoisereg.objects import Objects, motion_table, register_objects, write_objects
+from napari_denoisereg.object_motion import Objects, motion_table
+from napari_denoisereg.objects import register_objects, write_objects, write_table
 from napari_denoisereg.results import read_registration
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import finish
@@ -84,6 +85,17 @@ def test_the_table_tells_shift_and_turn(found: Objects) -> None:
     assert rows[8, 3]["rotation"] == pytest.approx(-16, abs=2)
 
 
+def test_every_nucleus_stands_still_when_warped(found: Objects) -> None:
+    shown = np.asarray(found.warp(STACK).data)
+    for number, motion in found.items():
+        first = motion.frames[0]
+        nucleus = ndimage.binary_erosion(LABELS[first] == number, iterations=2)
+        for frame in motion.frames[1:]:
+            before, after = (np.corrcoef(FRAMES[first][nucleus], each[nucleus])[0, 1] for each in (FRAMES[frame], shown[frame]))
+            assert after > 0.95 > 0.8 > before
+    assert not shown[0][LABELS[1] == 8].any()
+
+
 def test_written_objects_come_back(found: Objects, tmp_path: Path) -> None:
     target = write_objects(found, tmp_path / "out.zarr")
     with (target / "motion.csv").open(encoding="utf-8") as file:
@@ -93,6 +105,8 @@ def test_written_objects_come_back(found: Objects, tmp_path: Path) -> None:
     np.testing.assert_allclose(back.points(2, place), found[8].registration.points(2, place), atol=1e-6)
     with pytest.raises(FileExistsError):
         write_objects(found, target)
+    alone = write_table(found, tmp_path / "alone.csv")
+    assert alone.read_bytes() == (target / "motion.csv").read_bytes()
 
 
 def test_the_command_line_writes_what_python_finds(found: Objects, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
