@@ -1,16 +1,13 @@
-"""The command ``denoisereg apply``: transforms of a registration on other images, labels and keypoints."""
+"""The command ``denoisereg apply``: a registration on other images, labels, points, shapes, tracks and keypoints."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 import tyro
 
 from napari_denoisereg import io, results
 from napari_denoisereg.console import Teller, with_bar
-from napari_denoisereg.evaluation.keypoints import Keypoints
-from napari_denoisereg.register import Registration
 
 TABLE = ".csv"
 Transforms = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="TRANSFORMS")]
@@ -20,18 +17,19 @@ Target = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUTPUT")]
 
 @dataclass
 class Apply:
-    """Apply the transforms of a registration to another channel, to labels or to keypoints."""
+    """Apply the transforms of a registration to another channel, to labels, or to points, shapes, tracks and keypoints."""
 
     transforms: Transforms
     """Result of run or register, or a transforms file."""
     source: Source
-    """Movie, stack, labels or keypoints (.csv) to align; as many frames as were registered."""
+    """Movie, stack or labels to align, with as many frames as were registered; or points, shapes, tracks, keypoints (.csv)."""
     target: Target
-    """File to write (.ome.zarr, .tif; .csv for keypoints)."""
+    """File to write (.ome.zarr, .tif; .csv for points, shapes, tracks and keypoints)."""
     axes: str | None = None
     """Dimensions of the file in their order, e.g. tyx (t time, z depth or section, c channel). Default: what the file says."""
     spacing: tuple[float, ...] = ()
-    """Distance between voxels, one number per axis, e.g. 60 0.2 0.2. Default: what the file says."""
+    """Distance between voxels, one number per axis, e.g. 60 0.2 0.2. Default: what the file says. For a .csv: how far a step of
+    its numbers is, e.g. 1 1 1 for micrometres; default: pixels of the registered movie."""
     units: tuple[str, ...] = ()
     """Unit of each axis, e.g. second micrometer micrometer. Default: what the file says."""
     interpolation: Literal["linear", "cubic", "nearest"] = "linear"
@@ -46,12 +44,14 @@ class Apply:
     def execute(self, console: Teller) -> None:
         """Do it."""
         is_table = self.source.suffix.lower() == TABLE
+        if is_table and (self.axes or self.units):
+            raise ValueError(f"The columns of {self.source} say its axes; leave out --axes and --units.")
         io.check_suffix(self.target, (TABLE,) if is_table else io.WRITTEN)
         io.check_apart(self.target, self.source, self.transforms)
         io.check_writable(self.target, overwrite=self.overwrite)
         console.will_write(self.target)
         if is_table:
-            self._move_keypoints(console)
+            self._move_marks(console)
         else:
             self._warp(console)
         console.wrote(self.target)
@@ -65,49 +65,10 @@ class Apply:
         aligned = chosen.warp(stack, interpolation=self.interpolation, outside=self.outside)
         with_bar(io.write_steps(aligned, self.target, overwrite=self.overwrite), console)
 
-    def _move_keypoints(self, console: Teller) -> None:
-        registration, marks = results.read_registration(self.transforms), io.read_keypoints(self.source)
-        moved = moved_keypoints(marks, registration, inverse=self.inverse)
+    def _move_marks(self, console: Teller) -> None:
+        registration = results.read_registration(self.transforms)
+        marks = io.read_marks(self.source, spacing=registration.grid.spacing)
+        moved = marks.moved(registration, inverse=self.inverse, spacing=self.spacing[-registration.grid.ndim :])
         if len(moved) < len(marks):
             console.print(f"{len(marks) - len(moved)} marks have no place there and are left out.", soft_wrap=True)
-        io.write_keypoints(moved, self.target, overwrite=self.overwrite)
-
-
-def moved_keypoints(marks: Keypoints, registration: Registration, *, inverse: bool = False) -> Keypoints:
-    """Bring marks of all frames to where they lie in the aligned movie.
-
-    Parameters
-    ----------
-    marks : Keypoints
-        In pixels of the registered movie.
-    registration : Registration
-        Fixed to moving.
-    inverse : bool
-        Bring marks of the aligned movie to where they lie in the recorded one instead.
-
-    Returns
-    -------
-    Keypoints
-        In pixels; without marks that have no place there.
-
-    Raises
-    ------
-    ValueError
-        When marks have other axes, or frames that were not registered.
-    """
-    grid, n_frames = registration.grid, len(registration.transforms)
-    if marks.n_axes != grid.ndim:
-        raise ValueError(f"Expected keypoints with {grid.ndim} coordinates, as the transforms have axes, got {marks.n_axes}.")
-    if len(marks) and int(marks.frame.max()) >= n_frames:
-        raise ValueError(
-            f"Expected keypoints of the {n_frames} frames that were registered, got frame {int(marks.frame.max())}; "
-            "frames count from 0."
-        )
-    step, origin = np.array(grid.spacing), np.array(grid.origin)
-    places = np.empty(marks.position.shape)
-    for frame in np.unique(marks.frame):
-        rows = marks.frame == frame
-        world = registration.points(int(frame), marks.position[rows] * step + origin, inverse=not inverse)
-        places[rows] = (world - origin) / step
-    kept = np.isfinite(places).all(axis=1)
-    return Keypoints(marks.frame[kept], marks.id[kept], places[kept], marks.annotator[kept], marks.kind[kept])
+        io.write_marks(moved, self.target, overwrite=self.overwrite)

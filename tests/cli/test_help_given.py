@@ -108,6 +108,21 @@ def test_keypoints_are_aligned_and_brought_back(folder: Path, known: Path) -> No
     np.testing.assert_allclose(back.position, marks.position, atol=1e-6)
 
 
+def test_shapes_and_tracks_are_aligned_too(folder: Path, known: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "tracks.csv").write_text("track_id,t,y,x,size\n4,0,20,30,7.50\n4,1,35,20,8.0\n")
+    head = "index,shape-type,vertex-index,axis-0,axis-1,axis-2\n"
+    (folder / "shapes.csv").write_text(head + "0,line,0,2.0,40.0,9.0\n0,line,1,2.0,50.0,9.0\n")
+    for name in ("tracks", "shapes"):
+        assert _run("apply", known, folder / f"{name}.csv", folder / f"{name}_aligned.csv") == 0
+    assert (folder / "tracks_aligned.csv").read_text() == "track_id,t,y,x,size\n4,0,20,30,7.50\n4,1,20.0,30.0,8.0\n"
+    assert (folder / "shapes_aligned.csv").read_text() == head + "0,line,0,2.0,12.0,31.0\n0,line,1,2.0,22.0,31.0\n"
+    (folder / "um.csv").write_text("track_id,t,y,x\n4,0,10,15\n4,1,17.5,10\n")  # pixels of 0.5 um
+    assert _run("apply", known, folder / "um.csv", folder / "um_aligned.csv", "--spacing", 2, 1, 1) == 0
+    assert (folder / "um_aligned.csv").read_text() == "track_id,t,y,x\n4,0,10,15\n4,1,10.0,15.0\n"
+    assert _run("apply", known, folder / "um.csv", folder / "never.csv", "--axes", "tyx") == 1
+    assert "say its axes" in capsys.readouterr().err
+
+
 def test_keypoints_of_other_frames_or_axes_are_refused(folder: Path, known: Path, capsys: pytest.CaptureFixture[str]) -> None:
     io.write_keypoints(Keypoints([0, 3], [0, 0], [[1, 2], [3, 4]]), folder / "late.csv")
     io.write_keypoints(Keypoints([0], [0], [[1, 2, 3]]), folder / "deep.csv")

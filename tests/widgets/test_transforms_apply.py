@@ -14,7 +14,7 @@ from napari_denoisereg.geometry import Affine, Displacement, Grid, Identity, Per
 from napari_denoisereg.register import Registration
 from napari_denoisereg.steps import finish
 from napari_denoisereg.widgets.layers import METADATA_KEY
-from napari_denoisereg.widgets.transforms_apply import apply, bendable, thinned
+from napari_denoisereg.widgets.transforms_apply import apply
 from napari_denoisereg.widgets.transforms_list import Known, found_on, known_on, saved_form
 from napari_denoisereg.widgets.transforms_task import task_for
 
@@ -323,15 +323,3 @@ def test_empty_points_and_shapes_stay_empty() -> None:
     known = Known("shift", Registration(PerFrame([Translation([1, 2])] * 3), Grid((40, 48))))
     assert len(moved(Points(np.zeros((0, 3)), ndim=3), known).data) == 0
     assert len(moved(Shapes(None, ndim=3), known).data) == 0
-
-
-def test_outline_keeps_its_corners_and_bends() -> None:
-    square = np.array([[0, 0, 0], [0, 0, 40], [0, 40, 40], [0, 40, 0]], float)
-    many = bendable(square, "rectangle")
-    assert len(many) == 40
-    np.testing.assert_array_equal(thinned(bendable(square[:2], "line"), [1, 2]), square[:2])
-    around = bendable(square, "ellipse")
-    np.testing.assert_allclose(np.linalg.norm(around[:, 1:] - 20, axis=1), 20)
-    curved = many.copy()
-    curved[:, 1] += 5 * np.sin(curved[:, 2] / 10)
-    assert 4 < len(thinned(curved, [1, 2])) < 40

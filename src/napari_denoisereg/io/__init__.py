@@ -1,4 +1,4 @@
-"""Files in, files out: stacks (TIFF, OME-Zarr), transforms (zarr, ITK, CSV) and keypoints (CSV).
+"""Files in, files out: stacks (TIFF, OME-Zarr), transforms (zarr, ITK, CSV), keypoints and other marks (CSV).
 
 Everything written is complete or not there: results are made beside their place and moved there at the end. Reading never
 changes a file. Images are lazy both ways: one frame at a time.
@@ -13,6 +13,7 @@ from napari_denoisereg.atomic import check_apart, check_writable, replacing
 from napari_denoisereg.geometry.units import canonical
 from napari_denoisereg.io import ome_zarr, tiff
 from napari_denoisereg.io.keypoints import read_keypoints, write_keypoints
+from napari_denoisereg.io.mark_tables import MarkTable, read_marks, write_marks
 from napari_denoisereg.io.masks import read_mask
 from napari_denoisereg.io.transforms import read_transforms, write_transforms
 from napari_denoisereg.stack import Stack
@@ -21,16 +22,19 @@ from napari_denoisereg.steps import Steps, finish
 WRITTEN = (".tif", ".tiff", ".zarr")  # suffixes of stacks
 
 __all__ = [
+    "MarkTable",
     "check_apart",
     "check_suffix",
     "check_writable",
     "read",
     "read_keypoints",
+    "read_marks",
     "read_mask",
     "read_transforms",
     "replacing",
     "write",
     "write_keypoints",
+    "write_marks",
     "write_steps",
     "write_transforms",
 ]

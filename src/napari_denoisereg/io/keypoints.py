@@ -20,7 +20,6 @@ import io
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +27,7 @@ import numpy as np
 
 from napari_denoisereg.atomic import find, replacing
 from napari_denoisereg.evaluation.keypoints import Keypoints
+from napari_denoisereg.io.csv_lines import Line, frame_in, is_number, number_in, read_lines
 
 FileFormat = Literal["denoisereg", "napari", "bigwarp", "plain"]
 _ALIASES = {
@@ -65,13 +65,13 @@ def read_keypoints(path: str | Path, *, spacing: Sequence[float] | None = None) 
         Names the file and the line that cannot be read, and what to do.
     """
     source = find(path)
-    lines = _lines(source)
+    lines, _ = read_lines(source)
     if not lines:
         raise ValueError(f"{source} is empty; expected keypoints as CSV, e.g. with the columns frame, id, y, x.")
     first = [cell.strip().lower() for cell in lines[0].cells]
-    if len(first) in (6, 8) and first[1] in ("true", "false"):
+    if is_bigwarp(lines[0]):
         columns = _from_bigwarp(lines, source, spacing)
-    elif all(_is_number(cell) for cell in first):
+    elif all(is_number(cell) for cell in first):
         columns = _from_plain(lines, source)
     else:
         columns = _from_named(lines, first, source)
@@ -117,7 +117,7 @@ def write_keypoints(
         See `check_writable`.
     """
     writers: dict[str, Callable[[Keypoints], Iterator[Sequence[Any]]]] = {
-        "denoisereg": _to_named,
+        "denoisereg": named_rows,
         "napari": _to_napari,
         "bigwarp": lambda given: _to_bigwarp(given, _steps(spacing, given.n_axes)),
         "plain": _to_plain,
@@ -134,27 +134,23 @@ def write_keypoints(
     return target
 
 
-@dataclass(frozen=True)
-class _Line:
-    """One row of a file: its number there, counted from 1, and its cells."""
+def is_bigwarp(first: Line) -> bool:
+    """Whether a file holds landmarks of BigWarp: name, active, moving place, fixed place.
 
-    number: int
-    cells: list[str]
+    Parameters
+    ----------
+    first : Line
+        The first line of a file.
 
-
-def _lines(source: Path) -> list[_Line]:
-    try:
-        text = source.read_text(encoding="utf-8-sig")
-    except (UnicodeDecodeError, IsADirectoryError) as error:
-        raise ValueError(f"{source} is no text file; expected keypoints as CSV.") from error
-    first = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(text.splitlines(), delimiter=delimiter)
-    rows = [_Line(reader.line_num, cells) for cells in reader]
-    return [row for row in rows if any(cell.strip() for cell in row.cells) and not row.cells[0].startswith("#")]
+    Returns
+    -------
+    bool
+        True if so.
+    """
+    return len(first.cells) in (6, 8) and first.cells[1].strip().lower() in ("true", "false")
 
 
-def _from_plain(lines: list[_Line], source: Path) -> dict[str, Any]:
+def _from_plain(lines: list[Line], source: Path) -> dict[str, Any]:
     width = len(lines[0].cells)
     if width not in (3, 4):
         raise ValueError(
@@ -163,7 +159,7 @@ def _from_plain(lines: list[_Line], source: Path) -> dict[str, Any]:
     return _columns(lines, ["frame", *"zyx"[4 - width :]], source)
 
 
-def _from_named(lines: list[_Line], header: list[str], source: Path) -> dict[str, Any]:
+def _from_named(lines: list[Line], header: list[str], source: Path) -> dict[str, Any]:
     if {"shape-type", "vertex-index"} & set(header):
         raise ValueError(f"{source} holds napari shapes, expected points; save a Points layer instead.")
     names = [next((name for name, known in _ALIASES.items() if cell in known), "") for cell in header]
@@ -182,7 +178,7 @@ def _from_named(lines: list[_Line], header: list[str], source: Path) -> dict[str
     return _columns(lines[1:], names, source)
 
 
-def _columns(lines: list[_Line], names: list[str], source: Path) -> dict[str, Any]:
+def _columns(lines: list[Line], names: list[str], source: Path) -> dict[str, Any]:
     """Rows as the columns of Keypoints; ``names`` says what each cell is, empty for what is passed over."""
     axes = [axis for axis in "zyx" if axis in names]
     place = {name: names.index(name) for name in _ALIASES if name in names}
@@ -192,8 +188,8 @@ def _columns(lines: list[_Line], names: list[str], source: Path) -> dict[str, An
             raise ValueError(
                 f"{source}, line {line.number}: expected {len(names)} columns, got {len(line.cells)}; complete or delete it."
             )
-        frames.append(_whole(line, place["frame"], source))
-        position.append([_number(line, place[axis], axis, source) for axis in axes])
+        frames.append(frame_in(line, place["frame"], source))
+        position.append([number_in(line, place[axis], axis, source) for axis in axes])
     columns: dict[str, Any] = {"frame": frames, "position": position}
     for name in ("annotator", "kind"):
         if name in place:
@@ -216,13 +212,13 @@ def _order_in_frame(columns: dict[str, Any]) -> list[int]:
 
 def _as_ids(labels: list[str]) -> list[int]:
     """Whole numbers as they are; other labels are numbered in the order they appear."""
-    if all(_is_number(label) and float(label).is_integer() for label in labels):
+    if all(is_number(label) and float(label).is_integer() for label in labels):
         return [int(float(label)) for label in labels]
     order = {label: number for number, label in enumerate(dict.fromkeys(labels))}
     return [order[label] for label in labels]
 
 
-def _from_bigwarp(lines: list[_Line], source: Path, spacing: Sequence[float] | None) -> dict[str, Any]:
+def _from_bigwarp(lines: list[Line], source: Path, spacing: Sequence[float] | None) -> dict[str, Any]:
     n_axes = (len(lines[0].cells) - 2) // 2
     steps = _steps(spacing, n_axes)
     columns: dict[str, Any] = {"frame": [], "id": [], "position": []}
@@ -237,7 +233,7 @@ def _from_bigwarp(lines: list[_Line], source: Path, spacing: Sequence[float] | N
                 f"{source}, line {line.number}: expected {2 + 2 * n_axes} columns (name, active, moving, fixed), got "
                 f"{len(line.cells)}; export the landmarks again."
             )
-        values = [_number(line, place, "coordinate", source, finite=False) for place in range(2, 2 + 2 * n_axes)]
+        values = [number_in(line, place, "coordinate", source, finite=False) for place in range(2, 2 + 2 * n_axes)]
         # A landmark that is switched off, or set on one side only ("Infinity"), is none yet.
         if line.cells[1].strip().lower() != "true" or not all(math.isfinite(value) for value in values):
             continue
@@ -250,7 +246,19 @@ def _from_bigwarp(lines: list[_Line], source: Path, spacing: Sequence[float] | N
     return columns
 
 
-def _to_named(points: Keypoints) -> Iterator[Sequence[Any]]:
+def named_rows(points: Keypoints) -> Iterator[Sequence[Any]]:
+    """Rows of a file of our own.
+
+    Parameters
+    ----------
+    points : Keypoints
+        In pixels.
+
+    Yields
+    ------
+    sequence
+        The header, and one row per mark.
+    """
     yield ["frame", "id", "annotator", "kind", *"zyx"[-points.n_axes :]]
     for row in range(len(points)):
         identity = (points.frame[row], points.id[row], points.annotator[row], points.kind[row])
@@ -301,31 +309,3 @@ def _steps(spacing: Sequence[float] | None, n_axes: int) -> np.ndarray[Any, np.d
     if steps.shape != (n_axes,) or not (steps > 0).all():
         raise ValueError(f"Expected {n_axes} positive spacings, axis order, got {spacing}; pass stack.grid.spacing.")
     return steps
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _number(line: _Line, place: int, name: str, source: Path, finite: bool = True) -> float:
-    text = line.cells[place].strip()
-    if not _is_number(text) or (finite and not math.isfinite(float(text))):
-        raise ValueError(
-            f"{source}, line {line.number}: expected a number for {name} in column {place + 1}, got {text!r}; correct or "
-            "delete this line."
-        )
-    return float(text)
-
-
-def _whole(line: _Line, place: int, source: Path) -> int:
-    value = _number(line, place, "frame", source)
-    if abs(value - round(value)) > 1e-6 or value < 0:
-        raise ValueError(
-            f"{source}, line {line.number}: expected a frame number 0, 1, 2, ... in column {place + 1}, got {value:g}; correct "
-            "or delete this line."
-        )
-    return round(value)

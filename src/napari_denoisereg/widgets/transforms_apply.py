@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from napari_denoisereg.widgets.layers import METADATA_KEY
 from napari_denoisereg.widgets.transforms_list import Known, Matrix, is_upright, parts_of
-from napari_denoisereg.widgets.transforms_task import Task, mapped
+from napari_denoisereg.widgets.transforms_task import Task
 
 if TYPE_CHECKING:
     from napari_denoisereg.register import Registration
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 ALIGNED, BACK = "aligned", "moved back"
-PIECE, BEND = 4.0, 0.1  # px: outlines are bent in pieces of this length, and kept within this of the true curve
-AROUND = np.linspace(0, 2 * np.pi, 64, endpoint=False)
 # What a layer's own tuple holds that belongs to the old data or is set from the new.
 EACH = {  # what a layer says of each point or shape
     "points": ("size", "symbol", "face_color", "border_color", "border_width", "shown"),
@@ -101,9 +99,9 @@ def apply(tasks: Sequence[Task], known: Known, *, inverse: bool = False) -> Step
         if task.kind in ("image", "labels"):
             made.append(_layer_data(task, known, warped(task, images), inverse))
         else:
-            data, keep = _moved_marks(task, known.registration, inverse)
+            data, changes, keep = _moved_marks(task, known.registration, inverse)
             n_lost += int((~keep).sum())
-            made.append(_layer_data(task, known, data, inverse, keep))
+            made.append(_layer_data(replace(task, state={**task.state, **changes}), known, data, inverse, keep))
         yield Progress(0.7 + 0.3 * number / len(tasks), 1.0, f"applying to {task.name}")
     return Moved(tuple(made), tuple(task.extras for task in tasks), n_lost)
 
@@ -157,90 +155,24 @@ def _stack(data: da.Array, axes: str, matrix: Matrix, registration: Registration
     return Stack(data, axes=named, spacing=tuple(spacing.tolist()), origin=tuple(origin.tolist())), registration
 
 
-def _moved_marks(task: Task, registration: Registration, inverse: bool) -> tuple[Any, NDArray[np.bool_]]:
-    """Points, shapes or tracks at their new places, and which of them are known there."""
+def _moved_marks(task: Task, registration: Registration, inverse: bool) -> tuple[Any, dict[str, Any], NDArray[np.bool_]]:
+    """Points, shapes or tracks at their new places, what else becomes of them, and which of them are known there."""
+    from napari_denoisereg.register.places import carried, carried_outlines
+
     frame, space = parts_of(task.axes, registration.grid.ndim)
 
-    def move(places: Floats) -> Floats:
-        moved, frames = places.copy(), np.rint((places[:, frame] - task.to_frame[0]) / task.to_frame[1]).astype(int)
-        back = np.asarray(np.linalg.inv(task.to_coordinates), np.float64)
-        for number in np.unique(frames):
-            rows = frames == number
-            here = mapped(task.to_coordinates, np.asarray(places[np.ix_(rows, space)], np.float64))
-            there = registration.points(int(number), here, inverse=not inverse)
-            moved[np.ix_(rows, space)] = mapped(back, there)
+    def carry(rows: Floats) -> Floats:
+        moved, frames = rows.copy(), np.rint((rows[:, frame] - task.to_frame[0]) / task.to_frame[1]).astype(int)
+        moved[:, space] = carried(registration, frames, rows[:, space], inverse=inverse, to_world=task.to_coordinates)
         return moved
 
     if task.kind == "shapes":
-        is_bent = not all(transform.is_affine for transform in registration.transforms)
-        shapes = [move(bendable(each, kind) if is_bent else each) for each, kind in _shapes(task)]
-        if is_bent:
-            least = {"path": 2, "line": 2}
-            shapes = [
-                thinned(each, space, least=least.get(kind, 3)) for each, (_, kind) in zip(shapes, _shapes(task), strict=True)
-            ]
-        return shapes, np.array([bool(np.isfinite(each).all()) for each in shapes], bool)
+        outlines = carried_outlines(registration, _shapes(task), carry, frame=frame)
+        shapes, kinds = [corners for corners, _ in outlines], [kind for _, kind in outlines]
+        return shapes, {"shape_type": kinds}, np.array([bool(np.isfinite(each).all()) for each in shapes], bool)
     first = 1 if task.kind == "tracks" else 0  # the id
-    moved = np.column_stack([task.data[:, :first], move(task.data[:, first:])])
-    return moved, np.isfinite(moved).all(axis=1)
-
-
-def bendable(corners: Floats, kind: str) -> Floats:
-    """The outline of a shape as so many points that it can be bent.
-
-    Parameters
-    ----------
-    corners : ndarray
-        ``(N, ndim)``, as napari keeps the shape.
-    kind : str
-        napari's ``shape_type``.
-
-    Returns
-    -------
-    ndarray
-        ``(M, ndim)``; a closed outline does not repeat its first point.
-    """
-    if kind == "ellipse":
-        middle = corners.mean(0)
-        one, other = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
-        return middle + np.cos(AROUND)[:, None] * one + np.sin(AROUND)[:, None] * other
-    is_closed = kind in ("polygon", "rectangle")
-    ends = np.roll(corners, -1, axis=0) if is_closed else corners[1:]
-    parts = []
-    for start, end in zip(corners, ends, strict=False):
-        count = max(1, int(np.ceil(np.linalg.norm(end - start) / PIECE)))
-        parts.append(start + np.arange(count)[:, None] / count * (end - start))
-    return np.concatenate(parts if is_closed else [*parts, corners[-1:]])
-
-
-def thinned(outline: Floats, space: Sequence[int], *, least: int = 2) -> Floats:
-    """An outline without the points that a straight line explains.
-
-    Parameters
-    ----------
-    outline : ndarray
-        ``(N, ndim)``.
-    space : sequence of int
-        Spatial axes.
-    least : int
-        An outline of fewer points is left as it is.
-
-    Returns
-    -------
-    ndarray
-        Some of its points, the first and the last among them.
-    """
-    from skimage.measure import approximate_polygon
-
-    if not np.isfinite(outline).all():
-        return outline
-    plane = outline[:, list(space)[-2:]]
-    chosen = approximate_polygon(plane, BEND)
-    kept, start = [], 0
-    for corner in chosen:
-        start += int(np.flatnonzero((plane[start:] == corner).all(axis=1))[0])
-        kept.append(start)
-    return outline[kept] if len(kept) >= least else outline
+    marks = np.column_stack([task.data[:, :first], carry(task.data[:, first:])])
+    return marks, {}, np.isfinite(marks).all(axis=1)
 
 
 def _shapes(task: Task) -> list[tuple[Floats, str]]:
@@ -263,8 +195,6 @@ def _layer_data(task: Task, known: Known, data: Any, inverse: bool, keep: NDArra
     # What the source's own metadata said of other results does not hold for this one.
     others = {name: value for name, value in state["metadata"].items() if name != METADATA_KEY}
     state |= {"name": f"{task.name} [{suffix}]", "metadata": {**others, METADATA_KEY: record}}
-    if task.kind == "shapes" and not all(transform.is_affine for transform in known.registration.transforms):
-        state["shape_type"] = ["path" if kind in ("path", "line") else "polygon" for _, kind in _shapes(task)]
     if keep is not None and not keep.all():
         data, state = _without(task, data, state, keep)
     return data, state, task.kind
