@@ -1,6 +1,7 @@
 """Journeys through the dock *Fine-tune* in a real viewer, with real clicks and keys and the real engine on a tiny movie."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +114,47 @@ def test_train_look_save_and_use(open_dock: Any, qtbot: Any, library: Library) -
     for attribute in ("scale", "translate", "units", "axis_labels"):
         assert tuple(getattr(result, attribute)) == tuple(getattr(source, attribute)), attribute
     assert result.metadata[METADATA_KEY]["recipe"]["denoise"]["kind"] == "noise2void"
+    dock._lesson = replace(dock._lesson, kept=dict(sorted(dock._lesson.kept.items())))  # the best was found before the middle
     press(qtbot, dock._result, "Early / best")
     wait(qtbot, dock)
     assert watch.pictures.captions() == ["Raw", "Early", "Middle", "Best"]
     assert source.data.tobytes() == before
     assert unfinished(library) == []
+
+
+def test_what_was_trained_comes_into_view(open_dock: Any, qtbot: Any) -> None:
+    viewer, dock = open_dock(movie())
+    viewer.window.resize(1280, 800)
+    press(qtbot, dock, "Train")
+    wait(qtbot, dock)
+    qtbot.waitUntil(lambda: dock._result.visibleRegion().boundingRect() == dock._result.rect(), timeout=2000)
+
+
+@pytest.mark.parametrize(("kind", "name", "channels"), [("noise2void", "denoised", 1), ("deep_affine", "aligned", 2)])
+def test_a_registrar_moves_all_channels(kind: str, name: str, channels: int, open_dock: Any, qtbot: Any) -> None:
+    both = np.stack([movie().data, movie(1).data], axis=1)
+    settings = {"axis_labels": ("t", "c", "y", "x"), "scale": (2, 1, 0.5, 0.5), "units": ("s", "pixel", "um", "um")}
+    viewer, dock = open_dock(movie(data=both, **settings))
+    method = dock._start._method
+    method.setCurrentIndex(method.findData(kind))
+    dock._source._channel.stepUp()
+    press(qtbot, dock, "Train")
+    wait(qtbot, dock)
+    press(qtbot, dock._result, "Use on layer")
+    wait(qtbot, dock)
+    assert viewer.layers[f"cells [{name}]"].data.shape == (6, channels, 32, 40)
+
+
+def test_train_says_why_it_cannot_be_pressed(open_dock: Any, qtbot: Any) -> None:
+    viewer, dock = open_dock()
+    assert "Open a time-lapse" in dock._train.toolTip()
+    viewer.add_layer(Image(np.zeros((4, 32, 40, 3), np.uint8), rgb=True))
+    assert "Split RGB" in dock._train.toolTip()
+    assert not dock._train.isEnabled()
+    viewer.add_layer(movie())
+    dock._source.chooser.set_layer(viewer.layers["cells"])
+    assert dock._train.isEnabled()
+    assert dock._train.toolTip().startswith("Train on the layer")
 
 
 def endless(qtbot: Any, dock: FineTuneDock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 from napari_denoisereg.denoise.noise2void import Noise2Void
+from napari_denoisereg.evaluation.keypoints import Keypoints
 from napari_denoisereg.io.library import FAMILIES, Library
 from napari_denoisereg.method import Method
+from napari_denoisereg.register.voxelmorph import VoxelMorph
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Progress, finish
 from napari_denoisereg.widgets.finetune_job import InView, Order, comparison, curves, train
 from napari_denoisereg.widgets.finetune_pictures import overlay, predicted, signed
+from napari_denoisereg.widgets.finetune_result import in_words
 
 TINY = {"iterations": 2, "seconds": 60.0, "every": 1, "batch": 1, "patch": 16, "size": 32}
 TRAINED = [member for family in FAMILIES for member in family.members().values() if getattr(member, "is_trained", False)]
@@ -82,6 +85,21 @@ def test_a_denoiser_learns_from_the_frames_that_were_recorded(movie: Callable, t
     with pytest.warns(UserWarning, match="Nothing was recorded in frame 1"):
         lesson = finish(train(Order(quick(Noise2Void), (lost,), device="cpu"), view, Library(tmp_path)))
     assert lesson.model.provenance["data"][0]["shape"] == [3, 40, 48]
+
+
+@pytest.mark.parametrize(("score", "is_warned"), [(4.9, True), (2.0, False)])
+def test_keypoints_tell_how_far_the_frames_were_apart(score: float, is_warned: bool, movie: Callable, tmp_path: Path) -> None:
+    places = np.array([[10.0, 10.0], [20, 30], [30, 12]])
+    marks = Keypoints(
+        np.repeat([0, 1, 2], 3), np.tile(np.arange(3), 3), np.concatenate([places, places + 1, places + np.array([3, 4])])
+    )
+    order = Order(quick(VoxelMorph), (movie("tyx"),), keypoints=marks.where(marks.frame != 1), device="cpu")
+    lesson = finish(train(order, InView((2, (slice(0, 40), slice(0, 48)))), Library(tmp_path)))
+    assert lesson.before == pytest.approx(5)
+    told = {**lesson.model.provenance, "score": score}
+    words = in_words(replace(lesson, model=replace(lesson.model, provenance=told)))
+    assert f"chosen by keypoints ({score:.2f} px; 5.00 px before)" in words
+    assert ("hardly better" in words) == is_warned
 
 
 def test_closing_leaves_nothing(movie: Callable, tmp_path: Path) -> None:

@@ -94,10 +94,29 @@ def test_denoise_and_align_the_selected_layer(viewer: Any, qtbot: Any) -> None:
     assert "Likeness" in dock_of(viewer).runner._line.text()
 
 
+@pytest.mark.parametrize(("preferred", "used"), [("cpu", "cpu"), ("elsewhere", "auto")])
+def test_the_preferred_device_is_used_where_there_is_one(
+    preferred: str, used: str, viewer: Any, qtbot: Any, monkeypatch: Any
+) -> None:
+    asked: list[str] = []
+
+    def run(recipe: Any, stack: Any, device: str) -> Steps[Any]:
+        asked.append(device)
+        yield Progress(1, 1)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(one_click, "run_recipe", run)
+    monkeypatch.setattr(one_click, "first_choice", lambda *_: preferred)
+    viewer.add_layer(movie())
+    choose(viewer, ALIGN)
+    wait(qtbot, viewer)
+    assert asked == [used]
+
+
 def test_cancel_stops_and_leaves_nothing(viewer: Any, qtbot: Any, monkeypatch: Any) -> None:
     log: list[str] = []
 
-    def slow(stack: Any, *, denoise: bool) -> Steps[Any]:
+    def slow(stack: Any, *, denoise: bool, device: str) -> Steps[Any]:
         try:
             for number in range(1000):
                 time.sleep(0.01)

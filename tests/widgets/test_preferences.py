@@ -8,8 +8,14 @@ import pytest
 from npe2 import PluginManifest
 
 import napari_denoisereg
+from napari_denoisereg.device import free_memory
+from napari_denoisereg.io.library import Library
+from napari_denoisereg.saved_recipes import PRESETS
+from napari_denoisereg.steps import Progress, Steps
 from napari_denoisereg.widgets import preferences as module
+from napari_denoisereg.widgets.device_chooser import NAMES
 from napari_denoisereg.widgets.preferences import (
+    LAST_USED,
     Preferences,
     apply_preferences,
     first_choice,
@@ -18,6 +24,7 @@ from napari_denoisereg.widgets.preferences import (
     recall,
     remember,
 )
+from napari_denoisereg.widgets.worker import worker_for
 
 MANIFEST = Path(napari_denoisereg.__file__).with_name("napari.yaml")
 
@@ -55,6 +62,36 @@ def test_engine_is_told_but_the_environment_wins(monkeypatch: pytest.MonkeyPatch
     assert os.environ["DENOISEREG_MODELS"] == str(Path.home() / "models")
     apply_preferences(Preferences(memory=3.0))
     assert os.environ["DENOISEREG_MEMORY"] == "2000000000"
+
+
+def test_page_of_napari_offers_what_there_is() -> None:
+    work = PluginManifest.from_file(MANIFEST).contributions.configurations["work"]
+    assert work.properties["recipe"].enum == [LAST_USED, *PRESETS]
+    assert work.properties["device"].enum == [LAST_USED, *NAMES]
+
+
+def test_every_job_knows_the_preferences(qtbot: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whichever dock or command comes first, and for cores also after a change."""
+    import torch
+
+    for name in ("DENOISEREG_MODELS", "DENOISEREG_MEMORY"):
+        monkeypatch.setenv(name, "")  # so that it is restored
+        monkeypatch.delenv(name)
+    found: list[tuple[int, int, Path]] = []
+
+    def look() -> Steps[None]:
+        yield Progress(0, 1)
+        found.append((torch.get_num_threads(), free_memory(), Library().folder))
+
+    for threads in (2, 1, 10**6):
+        chosen = Preferences(models=str(tmp_path), threads=threads, memory=2.5)
+        monkeypatch.setattr(module, "preferences", lambda chosen=chosen: chosen)
+        worker = worker_for(look(), "look")
+        worker.start()
+        assert worker.wait(20)
+        worker.poll()
+    most = os.cpu_count()
+    assert found == [(threads, 2_500_000_000, tmp_path) for threads in (min(2, most), 1, most)]
 
 
 def test_threads_are_limited() -> None:

@@ -50,6 +50,7 @@ from napari_denoisereg.widgets.device_chooser import DeviceChooser
 from napari_denoisereg.widgets.dock import Dock, button
 from napari_denoisereg.widgets.editors import calm
 from napari_denoisereg.widgets.help_button import help_button
+from napari_denoisereg.widgets.preferences import first_choice
 from napari_denoisereg.widgets.runner import Runner, duration_in_words
 from napari_denoisereg.widgets.source_form import row_label, wrapped_label
 
@@ -183,7 +184,7 @@ class BatchDock(Dock):
         self._engine = engine
         self._runner.clear("Ready.")
         self._recipes.offer(engine.presets)
-        self._recipes.setCurrentIndex(self._recipes.findData(FIRST_RECIPE))
+        self._recipes.setCurrentIndex(self._recipes.findData(first_choice("recipe", engine.presets, FIRST_RECIPE)))
         self._device.offer(engine.devices)
 
     def _on_recipes_opened(self) -> None:

@@ -29,7 +29,7 @@ from napari_denoisereg.widgets.estimate_line import EstimateLine
 from napari_denoisereg.widgets.guide_chooser import GuideChooser
 from napari_denoisereg.widgets.help_button import help_button
 from napari_denoisereg.widgets.layers import Look, frame_layer_data
-from napari_denoisereg.widgets.preferences import apply_preferences, first_choice, limit_threads, remember
+from napari_denoisereg.widgets.preferences import first_choice, remember
 from napari_denoisereg.widgets.recipe_actions import RecipeActions
 from napari_denoisereg.widgets.recipe_form import RecipeForm
 from napari_denoisereg.widgets.recipe_text import NO_GUIDE, NO_REGION, NO_START, Job
@@ -199,7 +199,6 @@ class DenoiseRegisterDock(Dock):
 
     # ------------------------------------------------------------------------------------------ slots
     def _on_engine(self, engine: Engine) -> None:
-        limit_threads(apply_preferences().threads)
         recipe = first_choice("recipe", engine.presets, FIRST_RECIPE)
         for name in engine.presets:
             self._recipes.addItem(name.capitalize() if name in PRESETS else name, name)

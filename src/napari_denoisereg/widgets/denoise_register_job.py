@@ -80,10 +80,23 @@ def load_engine() -> Steps[Engine]:
     # torch imports most of itself when the first optimizer is made; better now than at the first press of Run.
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])
     yield Progress(0, 0, "loading the engine")
+    return Engine({**presets(), **saved()}, devices())
+
+
+def devices() -> tuple[str, ...]:
+    """Where this computer can compute.
+
+    Returns
+    -------
+    tuple of str
+        Names as of `device.choose`, ``"auto"`` first.
+    """
+    import torch
+
     there = ["auto", "cpu"]
     there += ["cuda"] if torch.cuda.is_available() else []
     there += ["mps"] if torch.backends.mps.is_available() else []
-    return Engine({**presets(), **saved()}, tuple(there))
+    return tuple(there)
 
 
 def saved() -> dict[str, Pipeline]:

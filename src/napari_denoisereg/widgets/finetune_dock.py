@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_denoisereg.widgets.dock import Dock, button, scrolled, separator
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 ABOUT_TRAIN = "Train on the layer. You can go on using napari; Cancel leaves everything as it was."
 ABOUT_STOP = "End the training now; the weights that did best on held-out data are kept."
 BY_KEYPOINTS = "The best weights will be chosen by the keypoints that lie over the movie."
+IN_TIME = ("early", "middle", "best")
 STOPPING = "Stopping; the best is kept …"
 
 
@@ -87,6 +89,8 @@ class FineTuneDock(Dock):
         self._shelf = ModelShelf()
         self._library = Section("Model library", self._shelf)
         self._panel = Panel(self._viewer)
+        self._reveal = QTimer(self)  # once what was just shown has its place
+        self._reveal.setSingleShot(True)
 
     def _lay_out(self) -> None:
         page = QWidget()
@@ -117,6 +121,7 @@ class FineTuneDock(Dock):
         self._runner.started.connect(self._refresh)
         self._runner.finished.connect(self._on_finished)
         self._checker.finished.connect(self._judge)
+        self._reveal.timeout.connect(self._on_reveal)
         self._result.save_wanted.connect(self._on_save)
         self._result.use_wanted.connect(self._on_use_trained)
         self._result.compare_wanted.connect(self._on_compare_kept)
@@ -232,8 +237,11 @@ class FineTuneDock(Dock):
         self._panel.watch.show_sight(lesson.sight)
         self._result.show_lesson(lesson)
         self._on_library()
-        self._area.ensureWidgetVisible(self._result)
+        self._reveal.start()
         self._runner.say("Done. Look at the pictures below, then save the model or use it on the layer.")
+
+    def _on_reveal(self) -> None:
+        self._area.ensureWidgetVisible(self._result)
 
     def _on_finished(self) -> None:
         self._training = self._layer = None
@@ -269,11 +277,13 @@ class FineTuneDock(Dock):
         def show(outcome: Any) -> None:
             self._runner.say(show_results(self._viewer, outcome, look, channel=channel))
 
-        self._runner.start(use(model, stack.channel(channel)), f"Use the model on {look.name}", show)
+        steps = use(model, stack, channel, self._start.device.device())
+        self._runner.start(steps, f"Use the model on {look.name}", show)
 
     def _on_compare_kept(self) -> None:
         if self._lesson is not None:
-            self._compare([(name.capitalize(), model) for name, model in self._lesson.kept.items()])
+            kept = self._lesson.kept
+            self._compare([(name.capitalize(), kept[name]) for name in IN_TIME if name in kept])
 
     def _on_compare(self, entries: list[Entry]) -> None:
         self._compare([(entry.name, entry.load()) for entry in entries])
@@ -308,6 +318,8 @@ class FineTuneDock(Dock):
         self._labels.setVisible(_needs_labels(method))
         if _needs_labels(method) and not self._labels.has_choice():
             method, problem = None, "Choose the labels to learn from."
+        if self._source.stack() is None:
+            problem = self._source.words()  # under the layer, too
         is_ready = method is not None and self._source.stack() is not None and not is_busy
         self._train.setEnabled(is_ready)
         self._train.setToolTip(problem or ABOUT_TRAIN)

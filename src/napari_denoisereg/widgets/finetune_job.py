@@ -95,11 +95,14 @@ class Lesson:
         ``"early"``, ``"middle"``, ``"best"``.
     sight : Sight
         At the end.
+    before : float, optional
+        Error at the keypoints that chose the model, px, had nothing been moved.
     """
 
     model: Model
     kept: Mapping[str, Model]
     sight: Sight
+    before: float | None = None
 
 
 def train(order: Order, view: InView, library: Library) -> Steps[Lesson]:
@@ -145,7 +148,17 @@ def train(order: Order, view: InView, library: Library) -> Steps[Lesson]:
     for entry in library.unfinished():
         if start is not None and entry.model.unfinished is not None and _same(entry.model, start):
             library.remove(entry)
-    return lesson
+    return replace(lesson, before=_unmoved(order.keypoints) if "score" in lesson.model.provenance else None)
+
+
+def _unmoved(keypoints: Keypoints | None) -> float | None:
+    """Error at the keypoints that judge models, px, before registration."""
+    from napari_denoisereg.judging import evaluate, validation_frames
+
+    if keypoints is None:
+        return None
+    error = evaluate(keypoints.where(np.isin(keypoints.frame, [0, *validation_frames(keypoints)])))
+    return float(np.nanmean(error.before[error.frame > 0]))
 
 
 def _same(one: Model, other: Model) -> bool:

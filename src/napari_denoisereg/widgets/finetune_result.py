@@ -18,6 +18,14 @@ FOR_SIMILARITIES = (
 )
 
 
+USEFUL = 0.9
+"""Of the error before: a network that leaves more of it has hardly learnt to register."""
+LITTLE = (
+    "⚠ That is hardly better: train longer, or, if the frames lie far apart, align the movie with a recipe first and train "
+    "on the layer [aligned]."
+)
+
+
 class ResultBox(QGroupBox):
     """Name, notes and buttons; hidden before there is a model.
 
@@ -94,13 +102,17 @@ def in_words(lesson: Lesson) -> str:
     Returns
     -------
     str
-        E.g. ``"Best after 350 of 480 iterations, chosen on held-out data (0.612)."``
+        E.g. ``"Best after 350 of 480 iterations, chosen on held-out data (loss 0.612)."``; a warning where keypoints say that
+        a registrar hardly moves them nearer.
     """
     told = lesson.model.provenance
     whole = told.get("iterations_in_all", told.get("iterations", 0))
     words = f"Best after {told.get('iterations', whole)} of {whole} iterations"
     if "score" in told:
-        words += f", chosen by keypoints ({told['score']:.2f} px)"
+        words += f", chosen by keypoints ({told['score']:.2f} px"
+        words += ")" if lesson.before is None else f"; {lesson.before:.2f} px before)"
     elif "validation" in told:
         words += f", chosen on held-out data (loss {told['validation']:.3f})"
+    if lesson.before is not None and told["score"] > USEFUL * lesson.before:
+        return f"{words}. {LITTLE}"
     return f"{words}. {FOR_SIMILARITIES}" if lesson.model.method.family == "encoder" else f"{words}."

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari_denoisereg.stack import Stack
 
 
-def use(model: Model, stack: Stack) -> Steps[Outcome]:
+def use(model: Model, stack: Stack, channel: int = 0, device: str = "auto") -> Steps[Outcome]:
     """Denoise or register with a model.
 
     Parameters
@@ -22,7 +22,11 @@ def use(model: Model, stack: Stack) -> Steps[Outcome]:
     model : Model
         With weights.
     stack : Stack
-        Without channel axis.
+        With all its channels.
+    channel : int
+        That is denoised, or looked at: all channels move with it.
+    device : str
+        Where to compute.
 
     Returns
     -------
@@ -39,8 +43,9 @@ def use(model: Model, stack: Stack) -> Steps[Outcome]:
             f"The model of {method.title!r} makes no layer: it compares images for a registrar. In 'Denoise and register' "
             "choose a registrar with the similarity 'Deep features' and name the model's file as its encoder."
         )
-    recipe = Pipeline(denoise=method) if isinstance(method, Denoiser) else Pipeline(registrars=(method,))
-    return (yield from run_recipe(recipe, stack, "auto", [model]))
+    if isinstance(method, Denoiser):
+        return (yield from run_recipe(Pipeline(denoise=method), stack.channel(channel), device, [model]))
+    return (yield from run_recipe(Pipeline(registrars=(method,), channel=channel), stack, device, [model]))
 
 
 def export(entry: Entry, path: str, stack: Stack, frame: int) -> Steps[str]:

@@ -13,9 +13,11 @@ from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QVBoxLayout
 
-from napari_denoisereg.widgets.denoise_register_job import Outcome, run_recipe, without_parts
+from napari_denoisereg.widgets.denoise_register_job import Outcome, devices, run_recipe, without_parts
+from napari_denoisereg.widgets.device_chooser import NAMES
 from napari_denoisereg.widgets.dock import Dock
 from napari_denoisereg.widgets.layers import METADATA_KEY, Look, detect_axes, stack_from
+from napari_denoisereg.widgets.preferences import first_choice
 from napari_denoisereg.widgets.result_layers import show_results
 from napari_denoisereg.widgets.runner import Runner, report
 
@@ -77,7 +79,10 @@ class OneClickDock(Dock):
             return
         look = Look.of(layer, detect_axes(layer))
         title = f"{DENOISE if denoise else ALIGN}: {layer.name}"
-        self._runner.start(job(stack, denoise=denoise), title, lambda outcome: self._show(outcome, look, denoise))
+        device = first_choice("device", tuple(NAMES), "auto")
+        self._runner.start(
+            job(stack, denoise=denoise, device=device), title, lambda outcome: self._show(outcome, look, denoise)
+        )
 
     def _show(self, outcome: Outcome, look: Look, denoise: bool) -> None:
         self._runner.say(show_results(self._viewer, outcome, look, denoised=denoise, registered=not denoise))
@@ -109,7 +114,7 @@ def align_fast(viewer: Viewer) -> None:
     _start(viewer, denoise=False)
 
 
-def job(stack: Stack, *, denoise: bool) -> Steps[Outcome]:
+def job(stack: Stack, *, denoise: bool, device: str = "auto") -> Steps[Outcome]:
     """The work.
 
     Parameters
@@ -118,6 +123,8 @@ def job(stack: Stack, *, denoise: bool) -> Steps[Outcome]:
         What to work on.
     denoise : bool
         Denoise it; else align it (on denoised frames, which are not shown).
+    device : str
+        Where docks begin to compute; a graphics card may be gone.
 
     Returns
     -------
@@ -129,7 +136,7 @@ def job(stack: Stack, *, denoise: bool) -> Steps[Outcome]:
     recipe = presets()[RECIPE]
     # Aligning looks at denoised frames, so that only the registration is taken away.
     wanted = without_parts(recipe, denoise=True, register=False) if denoise else recipe
-    return (yield from run_recipe(wanted, stack, "auto"))
+    return (yield from run_recipe(wanted, stack, device if device in devices() else "auto"))
 
 
 def meant(viewer: Any) -> Image | None:

@@ -67,7 +67,7 @@ def preferences() -> Preferences:
 
 
 def apply_preferences(chosen: Preferences | None = None) -> Preferences:
-    """Tell the engine about folders and limits, by the environment variables that it reads.
+    """Tell the engine about folders and limits: by the environment variables that it reads, and cores in the calling thread.
 
     Parameters
     ----------
@@ -77,13 +77,14 @@ def apply_preferences(chosen: Preferences | None = None) -> Preferences:
     Returns
     -------
     Preferences
-        Those applied. Changed ones hold from the next start of napari on.
+        Those applied. A folder or a limit of memory that was changed holds from the next start of napari on.
     """
     chosen = preferences() if chosen is None else chosen
     if chosen.models:
         os.environ.setdefault("DENOISEREG_MODELS", os.path.expanduser(chosen.models))  # noqa: PTH111 - keeps what is no path
     if chosen.memory > 0:
         os.environ.setdefault("DENOISEREG_MEMORY", str(int(chosen.memory * 1e9)))
+    limit_threads(chosen.threads)
     return chosen
 
 
@@ -111,17 +112,17 @@ def first_choice(setting: Literal["recipe", "device"], offered: Collection[str],
 
 
 def limit_threads(threads: int) -> None:
-    """Compute with at most so many processor cores from now on; 0 changes nothing.
+    """Compute with at most so many processor cores from now on, in this thread; 0 changes nothing.
 
     Parameters
     ----------
     threads : int
-        Of `Preferences`.
+        Of `Preferences`. More than there are would only be slower, and are not used.
     """
     if threads > 0:
         import torch
 
-        torch.set_num_threads(threads)
+        torch.set_num_threads(min(threads, os.cpu_count() or threads))
 
 
 def remember(name: str, value: Any) -> None:

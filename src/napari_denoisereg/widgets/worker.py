@@ -20,6 +20,7 @@ from napari.qt.threading import create_worker
 from superqt.utils import GeneratorWorker
 
 from napari_denoisereg.steps import Progress, Steps
+from napari_denoisereg.widgets.preferences import apply_preferences
 
 LEAST_SECONDS_BETWEEN_REPORTS = 0.05  # a GUI needs no more, and each report costs it time
 
@@ -123,6 +124,7 @@ class StepsWorker(GeneratorWorker[Progress, None, Any]):
     def _tell(self) -> None:
         outcome = Outcome()
         try:
+            apply_preferences()  # here, as every thread has a number of cores of its own
             with warnings.catch_warnings():
                 warnings.simplefilter("always", UserWarning)
                 warnings.showwarning = self._on_warning
