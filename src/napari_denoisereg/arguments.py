@@ -12,15 +12,28 @@ JSON (``'{"kind": "mind", "sigma": 2}'``) is understood, too.
 import json
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any, Union
+from functools import partial, update_wrapper
+from typing import Annotated, Any, Union, get_type_hints
 
 import tyro
-from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+from pydantic import ValidationError
+from tyro.constructors import (
+    ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    PrimitiveTypeInfo,
+    StructConstructorSpec,
+    StructFieldSpec,
+    StructTypeInfo,
+)
 
-from napari_denoisereg.method import Method
+from napari_denoisereg.method import Method, in_words
 
 WORDS = ConstructorRegistry()
 """For ``tyro.cli``: how a setting that holds a Method is written."""
+
+
+class WrongSettingError(Exception):
+    """A method cannot be made of what was asked; no ValueError, which tyro would put into words and a frame of its own."""
 
 
 def choice(members: Iterable[type[Method]]) -> Any:
@@ -101,6 +114,32 @@ def _family_rule(asked: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Method] |
         is_instance=lambda value: isinstance(value, family),
         str_from_instance=lambda method: [word_of_method(method)],
     )
+
+
+@WORDS.struct_rule
+def _member_rule(asked: StructTypeInfo) -> StructConstructorSpec | None:
+    """The settings of a method are its options."""
+    member = asked.type
+    if not (isinstance(member, type) and issubclass(member, Method) and member.kind):
+        return None
+    hints, start = get_type_hints(member, include_extras=True), asked.default if isinstance(asked.default, member) else member()
+    fields = [
+        StructFieldSpec(name=name, type=hints[name], default=getattr(start, name), helptext=field.description)
+        for name, field in member.model_fields.items()
+    ]
+    return StructConstructorSpec(instantiate=update_wrapper(partial(_made, member), member, updated=()), fields=tuple(fields))
+
+
+def _made(member: type[Method], **settings: Any) -> Method:
+    try:
+        return member(**settings)
+    except ValidationError as error:
+        names = {str(each["loc"][0]) for each in error.errors() if each["loc"]} & set(member.model_fields)
+        known = ", ".join(f"--{name.replace('_', '-')} is {getattr(member(), name)} by default" for name in sorted(names))
+        raise WrongSettingError(
+            f"{member.kind} cannot work with these settings: {in_words(error)}. Correct or leave out the setting"
+            f"{f' ({known})' if known else ''}."
+        ) from error
 
 
 def _value(text: str) -> Any:

@@ -16,7 +16,7 @@ from rich.text import Text
 import napari_denoisereg as dr
 from napari_denoisereg import io, pipeline, results
 from napari_denoisereg.apply_command import Apply
-from napari_denoisereg.arguments import WORDS, choice
+from napari_denoisereg.arguments import WORDS, WrongSettingError, choice
 from napari_denoisereg.console import Teller, problem, with_bar
 from napari_denoisereg.denoise import Denoiser
 from napari_denoisereg.denoise.optical_flow import flow_of
@@ -291,7 +291,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             registry=WORDS,
         )
         command.execute(console)
-    except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
+    except (ValueError, TypeError, OSError, ImportError, FloatingPointError, WrongSettingError) as error:
         errors.print(Text("Error:", "bold red"), problem(error), highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:

@@ -22,6 +22,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 
 def setting(default: Any, description: str, *, unit: str = "", advanced: bool = False, **bounds: Any) -> Any:
@@ -255,11 +256,33 @@ def in_words(error: ValidationError) -> str:
     Returns
     -------
     str
-        ``"patch: Input should be a valid integer; ..."``, without types, addresses and version.
+        ``"patch: expected 8 or more, got -3; ..."``, without types, addresses and version.
     """
-    plain = {"extra_forbidden": "there is no such setting"}
-    told = (
-        f"{'.'.join(map(str, each['loc']))}: {plain.get(each['type'], each['msg'].removeprefix('Value error, '))}"
-        for each in error.errors()
+    return "; ".join(_told(each) for each in error.errors())
+
+
+_EXPECTED = {  # by pydantic's names of errors
+    "greater_than_equal": "{ge:g} or more",
+    "greater_than": "more than {gt:g}",
+    "less_than_equal": "{le:g} or less",
+    "less_than": "less than {lt:g}",
+    "multiple_of": "a multiple of {multiple_of}",
+    "literal_error": "{expected}",
+    "finite_number": "a finite number",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    "string_type": "text",
+}
+
+
+def _told(wrong: ErrorDetails) -> str:
+    """What is wrong with one setting."""
+    expected = _EXPECTED.get(wrong["type"], "").format(**wrong.get("ctx", {}))
+    words = (
+        f"expected {expected}, got {wrong['input']!r}"
+        if expected
+        else wrong["msg"].removeprefix("Value error, ").removesuffix(".")
     )
-    return "; ".join(each.removeprefix(": ") for each in told)
+    words = "there is no such setting" if wrong["type"] == "extra_forbidden" else words
+    return ": ".join(filter(None, (".".join(map(str, wrong["loc"])), words)))

@@ -31,7 +31,7 @@ def test_settings_follow_after_commas() -> None:
     ("word", "told"),
     [
         ("nonsense", "choose one of"),
-        ("mind,sigma=99", "less than or equal to 20"),
+        ("mind,sigma=99", "sigma: expected 20 or less, got 99"),
         ("mind,depth=3", "depth: there is no such setting"),
         ("mind,", "Unknown similarity"),
     ],
@@ -52,3 +52,24 @@ def test_a_registrar_shows_and_takes_its_similarity(capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit):
         main(["register", "no_such.tif", "b.zarr", "voxelmorph", "--similarity", "nonsense"])
     assert "choose one of" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            "denoise a.tif b.tif fusion --reach -3",
+            "reach: expected 0 or more, got -3. Correct or leave out the setting (--reach is 6",
+        ),
+        ("register a.tif b.zarr elastic --stiffness -1", "stiffness: expected more than 0, got -1.0. Correct"),
+        ("train noise2void a.tif --output b.safetensors --patch 3", "patch: expected a multiple of 8, got 3. Correct"),
+        ("register a.tif b.zarr voxelmorph --seconds 0", "seconds: expected more than 0, got 0.0. Correct"),
+    ],
+)
+def test_a_setting_out_of_bounds_is_told_in_plain_words(words: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words.split()) == 1
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.startswith("Error: ")
+    assert "pydantic" not in error
+    assert "Error parsing" not in error

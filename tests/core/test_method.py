@@ -68,8 +68,8 @@ def test_nested_methods_are_written_with_their_kind_and_alias() -> None:
     [
         ("pear", "Unknown fruit 'pear'; choose one of apple, black_berry"),
         ({"kind": "pear"}, "Unknown fruit 'pear'"),
-        ({"kind": "apple", "size": 0}, "greater than 0"),
-        ({"kind": "apple", "size": 99}, "less than or equal to 20"),
+        ({"kind": "apple", "size": 0}, "size: expected more than 0, got 0"),
+        ({"kind": "apple", "size": 99}, "size: expected 20 or less, got 99"),
         ({"kind": "apple", "colour": "red"}, "fruit 'apple' cannot be used: colour: there is no such setting. It has size"),
         ({"kind": "apple", "size": "wide"}, "size"),
     ],
