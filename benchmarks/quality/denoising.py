@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -79,14 +79,13 @@ def synthetic(difficulty: str) -> None:
 
 
 def pairs(folder: str, pattern: str, count: int | None) -> None:
-    say(f"\n{folder}: PSNR after the best gain and offset, dB, mean over images; peak = the clean image's range")
+    say(f"\n{folder}: PSNR after the best gain and offset, dB, mean: each image; peak = the clean image's range")
     paths = sorted((DATA / folder).glob(pattern))
     paths = paths if count is None else paths[-count:]
     if not paths:
         say(f"left out: {DATA / folder} is not there (set DENOISEREG_DATA)")
         return
-    images = [(tifffile.imread(path), tifffile.imread(str(path).replace("noisy", "clean"))) for path in paths]
-    images = [(noisy, clean.astype(np.float64)) for noisy, clean in images if noisy.ndim == 2]
+    images = distinct([image for path in paths for image in planes(path)])
     every = {"noisy": lambda stack: np.asarray(stack.data), **candidates(single_image=True)}
     for name, denoise in every.items():
         values, start = [], time.perf_counter()
@@ -94,7 +93,25 @@ def pairs(folder: str, pattern: str, count: int | None) -> None:
             result = denoise(dr.Stack(noisy[None].astype(np.float32), axes="tyx"))[0]
             values.append(psnr(result, clean, peak=float(np.ptp(clean)), fit=True))
         spent = (time.perf_counter() - start) / len(images)
-        say(f"{name:<48}{np.mean(values):.2f} ({min(values):.1f} to {max(values):.1f}), {len(values)} images | {spent:.2f} s")
+        each = " ".join(f"{value:.2f}" for value in values)
+        say(f"{name:<48}{np.mean(values):.2f}: {each} | {spent:.2f} s")
+
+
+def planes(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Noisy and clean images of a file: every plane of a volume, and one channel where all colours show the same grey."""
+    noisy, clean = tifffile.imread(path), tifffile.imread(str(path).replace("noisy", "clean"))
+    if noisy.ndim == 3 and noisy.shape[-1] == 3:
+        noisy, clean = np.moveaxis(noisy, -1, 0), np.moveaxis(clean, -1, 0)
+    shape = (-1, *noisy.shape[-2:])
+    yield from zip(noisy.reshape(shape), clean.reshape(shape).astype(np.float64), strict=True)
+
+
+def distinct(images: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Every image once: some are in two files."""
+    kept = dict[bytes, tuple[np.ndarray, np.ndarray]]()
+    for noisy, clean in images:
+        kept.setdefault(noisy.astype(np.float32).tobytes(), (noisy, clean))
+    return list(kept.values())
 
 
 def main() -> None:

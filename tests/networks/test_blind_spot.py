@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_denoisereg.geometry import Grid
-from napari_denoisereg.networks.blind_spot import augment, blind_spot_loss, hide, random_affine
+from napari_denoisereg.networks.blind_spot import SETTLED, augment, blind_spot_loss, hide, quick_schedule, random_affine
 
 SHAPES = {2: (2, 1, 24, 20), 3: (2, 1, 8, 10, 12)}
 
@@ -98,3 +98,31 @@ def test_padding_is_never_hidden() -> None:
     hidden = hide(volume, share=0.5, radius=2, generator=torch.Generator().manual_seed(1))
     assert not bool(hidden.mask[:, :, 2:].any())
     assert bool(hidden.mask[:, :, :2].any())
+
+
+@pytest.mark.parametrize("batches", [1, 3, 10])
+def test_a_quick_training_of_few_batches_knows_their_statistics_when_normalisation_is_fixed(batches: int) -> None:
+    layer = torch.nn.BatchNorm2d(2)
+    schedule = quick_schedule(torch.nn.Sequential(layer))
+    image = torch.randn(8, 2, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.01 + 5
+    for spent in torch.linspace(0, 0.9 * SETTLED, batches).tolist():
+        schedule(spent)
+        layer(image)
+    assert schedule(SETTLED) < 1
+    assert not layer.training
+    torch.testing.assert_close(layer.running_mean, image.mean((0, 2, 3)))
+    torch.testing.assert_close(layer.running_var, image.var((0, 2, 3), correction=1))
+    layer(image + 1)
+    torch.testing.assert_close(layer.running_mean, image.mean((0, 2, 3)))
+
+
+@pytest.mark.parametrize("batches", [20, 100])
+def test_normalisation_keeps_up_with_weights_that_change(batches: int) -> None:
+    layer = torch.nn.BatchNorm2d(1)
+    schedule = quick_schedule(torch.nn.Sequential(layer))
+    image = torch.randn(8, 1, 16, 16, generator=torch.Generator().manual_seed(0)) + 3
+    for batch in range(1, batches + 1):
+        schedule(0.9 * SETTLED * batch / batches)
+        layer(image * batch)
+    latest = batches * image.mean()
+    assert 0.85 * latest < layer.running_mean.squeeze() < latest

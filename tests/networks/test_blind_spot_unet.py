@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from napari_denoisereg.networks.blind_spot_unet import WIDTHS, BlindSpotUNet, ConvBlock, blurred_pool, predict
+from napari_denoisereg.networks.blind_spot_unet import WIDTHS, BlindSpotUNet, ConvBlock, TiledNetwork, blurred_pool, predict
 
 both_dimensions = pytest.mark.parametrize("ndim", [2, 3])
 
@@ -93,3 +93,49 @@ def test_context_reaches_no_farther_than_the_halo(checkerboard_free: bool) -> No
     one, two = network(image), network(other)
     assert torch.equal(one[..., 80:], two[..., 80:])
     assert not torch.equal(one, two)
+
+
+class Faded(TiledNetwork):
+    """What a badly calibrated network makes of channel 0, whatever the frame to denoise, channel 1, shows."""
+
+    ndim, centre, stride, halo = 2, 1, 1, 0
+
+    def __init__(self, contrast: float, *, is_blind: bool) -> None:
+        super().__init__()
+        self.contrast, self.is_blind = contrast, is_blind
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.contrast * image[:, :1] + 3
+
+
+def frames(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Clean frames, and with noise, ``(2, 1, 64, 48)``."""
+    clean = torch.sin(torch.arange(64.0) / 5)[:, None] + torch.cos(torch.arange(48.0) / 7)
+    clean = torch.stack([clean, 2 * clean])[:, None]
+    return clean, clean + 0.5 * torch.randn(clean.shape, generator=generator)
+
+
+@pytest.mark.parametrize("contrast", [0.6, 1.0, 8.0])
+def test_a_blind_prediction_gets_the_brightness_and_contrast_of_its_frame(contrast: float, generator: torch.Generator) -> None:
+    clean, noisy = frames(generator)
+    denoised = predict(Faded(contrast, is_blind=True), torch.cat([clean, noisy], 1), 32)
+    torch.testing.assert_close(denoised.mean((1, 2, 3)), noisy.mean((1, 2, 3)))
+    assert (denoised - clean).abs().max() < 0.15
+
+
+def test_a_prediction_that_may_have_seen_its_frame_keeps_its_contrast(generator: torch.Generator) -> None:
+    clean, noisy = frames(generator)
+    denoised = predict(Faded(0.6, is_blind=False), torch.cat([clean, noisy], 1), 32)
+    torch.testing.assert_close(denoised.std((1, 2, 3)), 0.6 * clean.std((1, 2, 3)))
+
+
+def test_a_blind_prediction_that_has_nothing_of_its_frame_becomes_even(generator: torch.Generator) -> None:
+    structure, noise = torch.randn(2, 1, 1, 256, 256, generator=generator)
+    denoised = predict(Faded(1.0, is_blind=True), torch.cat([structure, noise], 1), 256)
+    assert denoised.std() < 0.03
+
+
+def test_an_even_prediction_stays_even(generator: torch.Generator) -> None:
+    _, noisy = frames(generator)
+    denoised = predict(Faded(1.0, is_blind=True), torch.cat([torch.ones_like(noisy), noisy], 1), 32)
+    assert torch.equal(denoised, noisy.mean((1, 2, 3), keepdim=True).expand_as(noisy))

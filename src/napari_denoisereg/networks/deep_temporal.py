@@ -73,6 +73,8 @@ class DeepTemporalNet(TiledNetwork):
         Of each frame.
     """
 
+    is_blind = True
+
     def __init__(self, ndim: int, reach: int, features: int) -> None:
         super().__init__()
         self.ndim, self.centre = ndim, reach

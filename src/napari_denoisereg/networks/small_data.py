@@ -127,6 +127,8 @@ class GuidedFusionNet(TiledNetwork):
         See `sampling_weights`.
     """
 
+    is_blind = True
+
     def __init__(self, ndim: int, reach: int, features: int, power: float) -> None:
         super().__init__()
         layer = convolution(ndim)
