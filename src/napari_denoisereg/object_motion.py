@@ -62,6 +62,20 @@ class ObjectMotion:
         inner = self.registration
         return {self.frames[k]: inner.reasons.get(k, "it looks lost") for k in inner.flagged}
 
+    @property
+    def doubts_in_words(self) -> str:
+        """E.g. ``"frames 3, 7-9: it was blown up"``, with the reason of the first; empty when there is no doubt."""
+        frames, ends = sorted(self.doubts), list[list[int]]()
+        for frame in frames:
+            if ends and frame == ends[-1][1] + 1:
+                ends[-1][1] = frame
+            else:
+                ends.append([frame, frame])
+        if not frames:
+            return ""
+        named = ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in ends)
+        return f"frame{'s' if len(frames) > 1 else ''} {named}: {self.doubts[frames[0]]}"
+
     def shifted(self, offset: Sequence[float]) -> "ObjectMotion":
         """The same motion where everything lies elsewhere, e.g. at the stage's position.
 

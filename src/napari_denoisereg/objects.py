@@ -232,8 +232,9 @@ def _one(stack: Stack, sights: Sequence[_Sight], recipe: Pipeline, models: Seque
     frames = [_cut_out(stack.frame(each.frame), each, below, above) for each in sights]
     origin = tuple((np.array(grid.origin) + (sights[0].centre + below) * step).tolist())
     window = Grid(tuple((above - below).tolist()), grid.spacing, origin, grid.units)
-    spacing, origins = (stack.spacing[stack.axes.index(stack.frame_axis)], *grid.spacing), (0.0, *origin)
-    crop = Stack(np.stack(frames), stack.frame_axis + stack.spatial_axes, spacing, origins, name=stack.name)
+    time = stack.axes.index(stack.frame_axis)
+    spacing, units = (stack.spacing[time], *grid.spacing), (stack.units[time], *grid.units)
+    crop = Stack(np.stack(frames), stack.frame_axis + stack.spatial_axes, spacing, (0.0, *origin), units, name=stack.name)
     result = yield from recipe.run(crop, device=device, models=models)
     inner = result.registration
     assert inner is not None

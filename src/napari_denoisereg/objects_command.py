@@ -64,7 +64,7 @@ def register_each(command: Asked, console: Teller) -> None:
     for number, reason in objects.left_out.items():
         console.print(Text(f"Object {number} is left out:", "bold yellow"), reason, soft_wrap=True)
     for number, motion in objects.items():
-        for frame, reason in motion.doubts.items():
-            console.print(Text(f"Look at object {number} in frame {frame}:", "bold yellow"), reason, soft_wrap=True)
+        if motion.doubts:
+            console.print(Text(f"Look at object {number},", "bold yellow"), motion.doubts_in_words, soft_wrap=True)
     console.print(f"Registered {len(objects)} objects; their motion is in {command.target / 'motion.csv'}", soft_wrap=True)
     console.wrote(command.target)

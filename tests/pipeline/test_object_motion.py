@@ -1,5 +1,6 @@
 """Motion of objects that is known: what the movie in which every one stands still must show, and what the table must tell."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -150,6 +151,10 @@ def test_doubts_are_about_frames_of_the_movie() -> None:
     inner = Registration(motion.registration.transforms, motion.registration.grid, {}, (0, 2), (), {2: "it is dark"})
     doubtful = ObjectMotion(motion.frames, inner, motion.window, motion.mask, motion.middle)
     assert doubtful.doubts == {1: "it looks lost", 3: "it is dark"}
+    assert doubtful.doubts_in_words == "frames 1, 3: it looks lost"
+    assert replace(doubtful, registration=replace(inner, flagged=(0, 1, 2))).doubts_in_words == "frames 1-3: it looks lost"
+    assert replace(doubtful, registration=replace(inner, flagged=(2,))).doubts_in_words == "frame 3: it is dark"
+    assert not motion.doubts_in_words
 
 
 @pytest.mark.parametrize("cut", [np.s_[:2], np.s_[:, :30]])
