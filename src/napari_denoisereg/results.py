@@ -21,6 +21,7 @@ from napari_denoisereg.geometry.landmarks import Kind
 from napari_denoisereg.io import ome_zarr, transforms_csv, transforms_zarr
 from napari_denoisereg.io.keypoints import read_keypoints
 from napari_denoisereg.io.transforms import read_transforms
+from napari_denoisereg.judging import check_keypoints
 from napari_denoisereg.pipeline import Result
 from napari_denoisereg.register import Registration
 from napari_denoisereg.stack import Stack
@@ -145,11 +146,18 @@ def read_start(path: str | Path, stack: Stack, motion: Kind = "affine") -> Regis
     -------
     Registration
         One transform per frame.
+
+    Raises
+    ------
+    ValueError
+        When keypoints cannot be of this movie, or are too few.
     """
     place = Path(path)
     if place.suffix.lower() != ".csv" or not place.is_file() or transforms_csv.is_table(place):
         return read_registration(place, otherwise=stack.grid)
-    guided = from_keypoints(read_keypoints(place), stack.grid, stack.n_frames, motion)
+    marks = read_keypoints(place)
+    check_keypoints(marks, stack)
+    guided = from_keypoints(marks, stack.grid, stack.n_frames, motion)
     if guided.misplaced:
         told = ", ".join(f"{number} in frame {frame}" for frame, number in guided.misplaced)
         warnings.warn(f"These keypoints do not fit the others and were left out of the start: {told}.", stacklevel=2)

@@ -61,6 +61,18 @@ def test_a_start_may_be_keypoints_and_misplaced_ones_are_named(folder: Path, mot
         np.testing.assert_allclose(shift_of(folder / "out.zarr", frame), SHIFTS[frame], atol=0.3)
 
 
+def test_a_start_of_keypoints_of_another_movie_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    marks = io.read_keypoints(folder / "marks.csv")
+    others = {
+        "late": (marks.frame * 2, marks.position, "name frame 4"),
+        "nm": (marks.frame, marks.position * 500, "far outside"),
+    }
+    for name, (frame, position, told) in others.items():
+        io.write_keypoints(Keypoints(frame, marks.id, position), folder / f"{name}.csv")
+        assert _run("register", folder / "movie.ome.tif", folder / "out.zarr", "--start", folder / f"{name}.csv", "affine") == 1
+        assert told in capsys.readouterr().err
+
+
 def test_a_recipe_looks_at_the_channel_it_is_told(folder: Path) -> None:
     (folder / "recipe.json").write_text('{"register": [{"kind": "affine", "motion": "translation"}]}')
     for channel, sign in ((0, 1), (1, -1)):
