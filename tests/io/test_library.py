@@ -104,3 +104,11 @@ def test_only_trainings_of_processes_that_are_gone_are_unfinished(library: Libra
     assert [(entry.path, entry.share) for entry in library.unfinished()] == [(crashed, 0.4)]
     os.utime(mine, (time.time() - 10**8,) * 2)  # written before this process began: another one had its number
     assert len(library.unfinished()) == 2
+
+
+def test_a_folder_that_cannot_be_one_is_named(tmp_path: Path, model: Model) -> None:
+    (tmp_path / "taken").write_text("a file")
+    library = Library(tmp_path / "taken")
+    for use in (library.unfinished_path, lambda: library.add(model, "mine")):
+        with pytest.raises(OSError, match=r"taken' is no folder and cannot be made one .*: 'Model folder'"):
+            use()

@@ -58,7 +58,10 @@ def test_engine_is_told_but_the_environment_wins(monkeypatch: pytest.MonkeyPatch
         monkeypatch.delenv(name)
     apply_preferences(Preferences())
     assert "DENOISEREG_MODELS" not in os.environ
-    apply_preferences(Preferences(models="~/models", memory=2.0))
+    for written in ("/elsewhere/models", "models", "~/models"):
+        monkeypatch.delenv("DENOISEREG_MODELS", raising=False)
+        apply_preferences(Preferences(models=written, memory=2.0))
+        assert os.environ["DENOISEREG_MODELS"] == str(Path.home() / written.removeprefix("~/"))
     assert os.environ["DENOISEREG_MODELS"] == str(Path.home() / "models")
     apply_preferences(Preferences(memory=3.0))
     assert os.environ["DENOISEREG_MEMORY"] == "2000000000"

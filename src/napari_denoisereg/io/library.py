@@ -143,7 +143,7 @@ class Library:
         ValueError
             When the name is empty.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._make(self.folder)
         stem = re.sub(r"[^\w-]+", "-", _named(name)).strip("-")[:60] or "model"
         path = self.folder / f"{stem}{SUFFIX}"
         while path.exists():
@@ -195,6 +195,15 @@ class Library:
         _own(entry)
         entry.path.unlink(missing_ok=True)
 
+    def _make(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                f"The model library {str(self.folder)!r} is no folder and cannot be made one ({error.strerror}); choose "
+                f"another place: 'Model folder' in napari's preferences, or the environment variable {FOLDER_VARIABLE}."
+            ) from error
+
     def unfinished_path(self) -> Path:
         """A file for the state of a training of this process.
 
@@ -204,7 +213,7 @@ class Library:
             In a folder that is there.
         """
         folder = self.folder / "unfinished"
-        folder.mkdir(parents=True, exist_ok=True)
+        self._make(folder)
         return folder / f"{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
 
     def unfinished(self) -> list[Entry]:

@@ -26,6 +26,8 @@ MOST_NAMED = 12  # frames in one warning
 MOST_TOLD = 3  # frames whose reason is written out
 LEAST_GAIN = 0.05  # of the correlation with the first frame, for an alignment to have helped
 CERTAIN = 0.9  # a movie that hardly moves cannot gain
+FOLLOWS_CELLS = "patches"
+CELLS = " (Cells, where cells crawl past each other)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,15 +271,22 @@ def _doubts_of_alignment(result: Result) -> str:
         why = "".join(f"Frame {frame}: {reasons[frame]}. " for frame in flagged[:MOST_TOLD] if frame in reasons)
         return (
             f"Look at frame{'s' if len(flagged) > 1 else ''} {named}: the alignment may have failed there. {why}"
-            "Try another recipe, or remove frames that are empty or out of focus."
+            f"Try another recipe{_hint_at_cells(result)}, or remove frames that are empty or out of focus."
         )
     before, after = _likeness(result)
     if after < min(CERTAIN, before + LEAST_GAIN):
         return (
             "The aligned frames are hardly more alike than before: play [aligned] before you trust it. "
-            "Try another recipe, or other methods under Advanced."
+            f"Try another recipe{_hint_at_cells(result)}, or other methods under Advanced."
         )
     return ""
+
+
+def _hint_at_cells(result: Result) -> str:
+    """Recipes but one hold the specimen together: what cells do that crawl on their own, they cannot follow."""
+    is_movie = result.aligned is not None and result.aligned.frame_axis == "t"
+    follows_cells = any(registrar.kind == FOLLOWS_CELLS for registrar in result.recipe.registrars)
+    return CELLS if is_movie and not follows_cells else ""
 
 
 def _likeness(result: Result) -> tuple[float, float]:

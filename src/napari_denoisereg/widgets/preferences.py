@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from qtpy.QtCore import QSettings
@@ -33,7 +34,7 @@ class Preferences:
     device : str
         Where to compute, likewise.
     models : str
-        Folder of the model library; empty for the place where the system keeps such things.
+        Folder of the model library, seen from the user's own; empty for the place where the system keeps such things.
     threads : int
         Processor cores to compute with; 0 for all.
     memory : float
@@ -81,7 +82,8 @@ def apply_preferences(chosen: Preferences | None = None) -> Preferences:
     """
     chosen = preferences() if chosen is None else chosen
     if chosen.models:
-        os.environ.setdefault("DENOISEREG_MODELS", os.path.expanduser(chosen.models))  # noqa: PTH111 - keeps what is no path
+        folder = Path.home() / os.path.expanduser(chosen.models)  # noqa: PTH111 - keeps what is no path
+        os.environ.setdefault("DENOISEREG_MODELS", str(folder))
     if chosen.memory > 0:
         os.environ.setdefault("DENOISEREG_MEMORY", str(int(chosen.memory * 1e9)))
     limit_threads(chosen.threads)
