@@ -19,7 +19,8 @@ SETTLED = 0.3
 MOMENTUM = 0.1
 """Weight of the latest batch in normalisation statistics, in the long run."""
 RECENT = 10
-"""Before, statistics are those of about the latest tenth of all batches: of the weights as they are by then."""
+"""Before, statistics are those of about the latest tenth of all batches: of the weights as they are by then. Only after several
+batches do they count fully: features that a single batch hardly shows would be amplified without bounds."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def quick_schedule(network: nn.Module) -> Callable[[float], float]:
             if spent >= SETTLED:
                 module.eval()
             elif module.num_batches_tracked is not None:
-                module.momentum = max(MOMENTUM, RECENT / (RECENT + int(module.num_batches_tracked)))
+                module.momentum = max(MOMENTUM, RECENT / (2 * RECENT + int(module.num_batches_tracked)))
         return 0.5 * (1 + math.cos(math.pi * min(spent, 1.0)))
 
     return factor
