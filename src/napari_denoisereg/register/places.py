@@ -68,9 +68,10 @@ def carried(
         )
     there = np.asarray(_to_world(registration.grid) if to_world is None else to_world, np.float64)
     back, moved = np.asarray(np.linalg.inv(there), np.float64), np.array(places, np.float64)
-    for frame in np.unique(frames).tolist():
+    order = np.argsort(frames, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(frames[order])) + 1) if len(order) else ():
+        frame = int(frames[rows[0]])
         if not registration.transforms[frame].is_identity:  # which keeps every digit
-            rows = frames == frame
             world = registration.points(frame, _under(there, places[rows]), inverse=not inverse)
             moved[rows] = _under(back, world)
     return moved
@@ -96,15 +97,23 @@ def carried_outlines(registration: Registration, shapes: Iterable[Outline], carr
         As many: the same kinds where all transforms are affine, else polygons and paths. Not a number where a corner has no
         place. Of a shape that leads through several frames only the corners move.
     """
-    is_bent, moved = not all(transform.is_affine for transform in registration.transforms), []
-    for corners, kind in shapes:
-        if is_bent and not np.ptp(corners[:, frame]):
-            is_open = kind in OPEN
-            bent = thinned(carry(bendable(corners, kind)), least=2 if is_open else 3)
-            moved.append((bent, "path" if is_open else "polygon"))
-        else:
-            moved.append((carry(corners), kind))
-    return moved
+    is_bent, given = not all(transform.is_affine for transform in registration.transforms), list(shapes)
+    if not given:
+        return []
+    bends = [is_bent and not np.ptp(corners[:, frame]) for corners, _ in given]
+    many = [bendable(*outline) if bend else outline[0] for outline, bend in zip(given, bends, strict=True)]
+    # All at once: one frame is asked once.
+    moved = np.split(carry(np.concatenate(many)), np.cumsum([len(each) for each in many])[:-1])
+    return [
+        _thinned_kind(corners, kind) if bend else (corners, kind)
+        for corners, (_, kind), bend in zip(moved, given, bends, strict=True)
+    ]
+
+
+def _thinned_kind(corners: Floats, kind: str) -> Outline:
+    """A bent outline, and what napari calls it now."""
+    is_open = kind in OPEN
+    return thinned(corners, least=2 if is_open else 3), "path" if is_open else "polygon"
 
 
 def bendable(corners: Floats, kind: str) -> Floats:
