@@ -165,6 +165,7 @@ def test_errors_are_shown_and_leave_the_runner_ready(
         runner.start(work.steps(), "Tea")
     assert len(told) == 1
     assert words in told[0].message
+    assert runner._line.text().startswith("Stopped by an error.")
     assert work.closed
     assert not runner.is_running
     with qtbot.waitSignal(runner.returned):
@@ -179,6 +180,7 @@ def test_errors_of_our_own_come_without_traceback(runner: Runner, qtbot: Any, to
         runner.start(inspect(Stack(np.full((3, 8, 8), np.nan), "tyx")), "Check")
     assert "NaN" in told[0].message
     assert not hasattr(told[0], "exception")
+    assert runner._line.text() == f"Stopped by an error. {told[0].message}"  # napari's message goes away
 
 
 def test_closing_while_paused_running_or_idle_leaves_no_thread(runner: Runner, qtbot: Any) -> None:

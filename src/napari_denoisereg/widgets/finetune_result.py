@@ -112,7 +112,7 @@ def in_words(lesson: Lesson) -> str:
         words += f", chosen by keypoints ({told['score']:.2f} px"
         words += ")" if lesson.before is None else f"; {lesson.before:.2f} px before)"
     elif "validation" in told:
-        words += f", chosen on held-out data (loss {told['validation']:.3f})"
+        words += f", chosen on held-out data (loss {told['validation']:.3g})"
     if lesson.before is not None and told["score"] > USEFUL * lesson.before:
         return f"{words}. {LITTLE}"
     return f"{words}. {FOR_SIMILARITIES}" if lesson.model.method.family == "encoder" else f"{words}."

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 BAR_STEPS = 1000
 MILLISECONDS_BETWEEN_POLLS = 20
+OUT_OF_MEMORY = "The computer ran out of memory. Close other programs, choose smaller tiles or batches, or a part of the data."
 LONGEST_WAIT = 2.0  # s; longer batches end in the background
 
 
@@ -264,7 +265,9 @@ class Runner(QWidget):
                 self._show_idle("Cancelled. Nothing was changed.")
                 self.cancelled.emit()
             elif outcome.error is not None:
-                self._show_idle("Stopped by an error.")
+                # Napari's message is gone after some seconds, and cut off where it is long.
+                words = in_words(outcome.error)
+                self._show_idle(f"Stopped by an error. {words}".rstrip())
                 report(outcome.error)
                 self.failed.emit(outcome.error)
             else:
@@ -315,14 +318,31 @@ def report(error: Exception) -> None:
     error : Exception
         What was raised.
     """
-    if isinstance(error, ValueError | TypeError | OSError) and _raised_here(error.__traceback__):
-        show_error(str(error))
-    elif isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        show_error(
-            "The computer ran out of memory. Close other programs, choose smaller tiles or batches, or a part of the data."
-        )
+    words = in_words(error)
+    if words:
+        show_error(words)
     else:
         notification_manager.receive_error(type(error), error, error.__traceback__)
+
+
+def in_words(error: Exception) -> str:
+    """An error as a user understands it.
+
+    Parameters
+    ----------
+    error : Exception
+        What was raised.
+
+    Returns
+    -------
+    str
+        What is wrong and what to do; empty where the error is unexpected, so that only its traceback helps.
+    """
+    if isinstance(error, ValueError | TypeError | OSError) and _raised_here(error.__traceback__):
+        return str(error)
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return OUT_OF_MEMORY
+    return ""
 
 
 def _raised_here(trace: TracebackType | None) -> bool:
