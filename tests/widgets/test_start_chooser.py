@@ -116,6 +116,15 @@ def test_registration_is_pulled_by_the_chosen_keypoints(
     choice.setCurrentIndex(choice.findText("marks"))
     run(qtbot, dock)
     assert error(viewer) < 0.3
+    dock._recipes.setCurrentIndex(dock._recipes.findData("cells"))
+    run(qtbot, dock)
+    assert "takes landmarks (affine, elastic, pose), got patches" in told[-1].message
+    assert "got patches" in dock._runner._line.text()
+    before = len(told)
+    dock._recipes.setCurrentIndex(dock._recipes.findData("balanced"))  # which begins with a search of the pose
+    run(qtbot, dock)
+    assert error(viewer) < 0.3
+    assert not any("keypoints" in each.message for each in told[before:])
     dock._actions.findChildren(type(dock._run))[0].click()
     assert "'No keypoints'" in told[-1].message
     viewer.layers.remove("marks")
