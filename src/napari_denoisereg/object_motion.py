@@ -1,7 +1,7 @@
 """How tracked objects moved, each by itself: their transforms, their way, and the movie in which every one stands still."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -174,8 +174,8 @@ class Objects(dict[int, ObjectMotion]):
         seen = list[list[tuple[Places, Frame]]]()
         for number in range(stack.n_frames):
             frame = np.stack([stack.frame(number, channel) for channel in range(stack.n_channels)])
-            here = [(spot, spot.motion.frames.index(number)) for spot in spots if number in spot.motion.frames]
-            seen.append([(spot.places, spot.read(frame, spot.motion.registration.transforms[k], grid)) for spot, k in here])
+            here = [spot for spot in spots if number in spot.transforms]
+            seen.append([(spot.places, spot.read(frame, spot.transforms[number], grid)) for spot in here])
             if pace.is_due(last=number + 1 == stack.n_frames):
                 yield Progress(number + 1, stack.n_frames, "bringing objects to their places")
         step = {"warp_objects": sorted(self)}
@@ -212,9 +212,9 @@ def motion_table(objects: Objects) -> Steps[list[dict[str, float]]]:
 
 @dataclass(frozen=True, eq=False)
 class _Spot:
-    """Where an object is shown: flat indices in a frame, and the box around them."""
+    """Where an object is shown: flat indices in a frame, and the box around them; and its transforms by frame."""
 
-    motion: ObjectMotion
+    transforms: Mapping[int, Transform]
     places: Places
     low: Places
     shape: tuple[int, ...]
@@ -264,7 +264,8 @@ def _spots(objects: Objects, grid: Grid) -> list[_Spot]:
         if len(inner):
             places = np.ravel_multi_index(tuple((inner + start).T), grid.shape)
             low, high = inner.min(0) + start, inner.max(0) + start + 1
-            spots.append(_Spot(motion, places, low, tuple((high - low).tolist())))
+            transforms = dict(zip(motion.frames, motion.registration.transforms, strict=True))
+            spots.append(_Spot(transforms, places, low, tuple((high - low).tolist())))
     return spots
 
 

@@ -10,7 +10,7 @@ import pytest
 from napari.layers import Image, Labels, Tracks
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QPushButton, QWidget
+from qtpy.QtWidgets import QPushButton, QScrollArea, QWidget
 from scipy import ndimage
 
 from napari_denoisereg.results import read_registration
@@ -204,6 +204,39 @@ def test_cancel_leaves_nothing(open_dock: Any, qtbot: Any, monkeypatch: pytest.M
     assert dock._runner._line.text() == "Cancelled. Nothing was changed."
     assert button(dock, "Run").isEnabled()
     assert not button(dock, "Save…").isEnabled()
+
+
+def test_the_gui_thread_is_not_held_up(open_dock: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, heartbeat: Any) -> None:
+    """While objects are registered, and when what came out is made ready; that napari then draws new layers is its own."""
+    _, dock = open_dock(movie(), ids())
+    made: list = []
+    make = objects_dock.result_layers
+    monkeypatch.setattr(objects_dock, "result_layers", lambda *given, **options: made.extend(make(*given, **options)) or [])
+    work(qtbot, dock, "Run")  # what Python loads only once
+    with heartbeat() as held_up:
+        work(qtbot, dock, "Run")
+    assert len(made) == 4
+    assert len(held_up) > 5
+    assert max(held_up) < 0.05, f"{1000 * max(held_up):.0f} ms"
+
+
+def test_the_dock_fits_in_300_pixels(make_napari_viewer: Any, qtbot: Any) -> None:
+    viewer = make_napari_viewer(show=True)
+    viewer.add_layer(movie(name="a movie with a very long name that somebody gave it in a hurry"))
+    viewer.add_layer(ids(name="labels with a very long name that somebody gave them in a hurry", scale=(1, 1, 1)))
+    dock = ObjectsDock(viewer)
+    qtbot.addWidget(dock)
+    dock.resize(300, 420)
+    dock.show()
+    qtbot.waitUntil(lambda: not dock._runner.is_running, timeout=60_000)
+    dock._method._advanced.expand(animate=False)
+    qtbot.wait(50)
+    assert dock.width() == 300
+    for area in dock.findChildren(QScrollArea):
+        assert area.widget().width() <= area.viewport().width()
+    own = [dock._labels, dock._method.choice, dock._device, dock._source.chooser, dock._method._advanced.toggleButton()]
+    for each in (*own, dock._method._method, dock._method._series, dock._run, dock._save, dock._save_table):
+        assert each.toolTip()
 
 
 def test_closing_the_dock_stops_the_work(

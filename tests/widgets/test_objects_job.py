@@ -5,13 +5,23 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.layers import Image, Labels, Layer
+from scipy import ndimage
 
 from napari_denoisereg.geometry import Grid, PerFrame, Translation
 from napari_denoisereg.object_motion import ObjectMotion, Objects, motion_table
 from napari_denoisereg.register import Registrar, Registration
 from napari_denoisereg.steps import finish
 from napari_denoisereg.widgets.layers import METADATA_KEY, Look, detect_axes, stack_from
-from napari_denoisereg.widgets.objects_job import Outcome, labels_on, result_layers, save, summary, warning, world_offset
+from napari_denoisereg.widgets.objects_job import (
+    Outcome,
+    labels_on,
+    result_layers,
+    run_objects,
+    save,
+    summary,
+    warning,
+    world_offset,
+)
 
 PLACE: dict[str, Any] = {"scale": (2, 0.5, 0.25), "units": ("s", "um", "um"), "axis_labels": ("t", "y", "x")}
 TURNED = {"rotate": np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]]), "translate": (4, 100, -50), "shear": (0, 0, 0.1)}
@@ -63,6 +73,26 @@ def test_results_lie_exactly_on_the_movie(changes: dict[str, Any]) -> None:
     assert (still.data.shape, still.data.dtype) == (layer.data.shape, layer.data.dtype)
     np.testing.assert_array_equal(shown[1, 11:19, 9:17], layer.data[1, 11:19, 9:17])
     np.testing.assert_array_equal(shown[3, 11:19, 9:17], layer.data[3, 14:22, 8:16])
+
+
+def test_volumes_over_time_lie_exactly_on_the_movie() -> None:
+    place = {"scale": (2, 3, 0.5, 0.25), "units": ("s", "um", "um", "um"), "axis_labels": tuple("tzyx")}
+    layer = movie((3, 8, 32, 40), translate=(0, 5, -7, 9), **place)
+    ids = np.zeros((3, 8, 32, 40), np.uint16)
+    texture = ndimage.gaussian_filter(np.random.default_rng(1).normal(size=(4, 14, 16)), 1) * 900 + 800
+    for t in range(3):
+        box = (t, slice(1 + t, 5 + t), slice(6, 20), slice(8 + 3 * t, 24 + 3 * t))
+        layer.data[box], ids[box] = texture, 12
+    stack = stack_from(layer)
+    labels = labels_on(Labels(ids, translate=(0, 5, -7, 9), **place), layer, stack)
+    shift = Registrar.coerce({"kind": "affine", "motion": "translation", "finest": 1})
+    still, tracks = result_layers(finish(run_objects(stack, labels, shift, device="cpu")), Look.of(layer, "tzyx"))
+    np.testing.assert_allclose(tracks.data, [[12, t, 2.5 + t, 12.5, 15.5 + 3 * t] for t in range(3)], atol=0.2)
+    for t, middle in enumerate(tracks.data[:, 1:]):
+        np.testing.assert_allclose(world(tracks, middle), world(layer, (t, *middle[1:])))
+        inner = np.asarray(still.data[t])[1:5, 8:18, 10:22]
+        assert np.corrcoef(inner.ravel(), texture[:, 2:12, 2:14].ravel())[0, 1] > 0.98
+    np.testing.assert_allclose(world(still, (1, 2, 3, 4)), world(layer, (1, 2, 3, 4)))
 
 
 def test_tracks_tell_what_they_can_be_coloured_by() -> None:

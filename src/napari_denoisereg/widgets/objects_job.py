@@ -190,6 +190,7 @@ def track_layer_data(outcome: Outcome, look: Look, *, channel: int = 0) -> Layer
         "tail_length": stack.n_frames,
         "tail_width": 3,
         "colormap": "viridis",
+        "blending": "translucent",  # added to a bright movie they would be white
     }
     return np.stack(columns, axis=1), {**settings, **_last_axes(look.place, first)}, "tracks"
 

@@ -51,6 +51,7 @@ class ObjectsMethod(QWidget):
         self._rows = QVBoxLayout(self._page)
         self._rows.setContentsMargins(0, 0, 0, 0)
         self._advanced = Section("Advanced", self._page)
+        self._advanced.toggleButton().setToolTip("Show the settings of the method, and other methods.")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._advanced)
@@ -65,12 +66,12 @@ class ObjectsMethod(QWidget):
 
     def value(self) -> Registrar | None:
         """The method; None before the engine is there. Raises ValueError where a setting is not valid."""
-        from napari_denoisereg.register import Registrar
-
         if not self._is_ready:
             return None
         if self._method is not None:
             return cast("Registrar", self._method.value())
+        from napari_denoisereg.register import Registrar
+
         return Registrar.coerce({"kind": "affine", "motion": self.choice.currentData()})
 
     def series(self) -> Series:
@@ -104,6 +105,7 @@ class ObjectsMethod(QWidget):
         self._method.changed.connect(self._on_edited)
         self._series.changed.connect(self.changed)
         for title, form in ((METHOD, self._method), (SERIES, self._series)):
+            form.setToolTip(title.rstrip(":"))
             self._rows.addWidget(wrapped_label(title))
             self._rows.addWidget(form)
 
