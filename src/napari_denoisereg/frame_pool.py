@@ -94,8 +94,9 @@ class FramePool:
         seed: int = 0,
         recorded: Sequence[Stack] | None = None,
     ) -> None:
-        if len({stack.grid.ndim for stack in stacks}) != 1:
-            raise ValueError(f"Expected stacks whose frames have the same number of axes, got {list(stacks)}.")
+        if len({stack.grid.ndim for stack in stacks}) != 1 or any("c" in stack.axes for stack in stacks):
+            wanted = "one or more stacks, all in 2D or all in 3D, without channels (take one: stack.channel(0))"
+            raise ValueError(f"Expected {wanted}, got {list(stacks)}.")
         self._stacks = tuple(stacks)
         looks = [appearance(stack) for stack in stacks]
         self._scales = tuple((look["mean"], look["std"]) for look in looks)

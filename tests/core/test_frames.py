@@ -156,8 +156,7 @@ def test_a_pool_keeps_few_frames_in_memory(watched: Callable) -> None:
     assert len(pool._kept) <= 2
 
 
-def test_stacks_of_different_dimension_are_refused() -> None:
-    with pytest.raises(ValueError, match="same number of axes"):
-        FramePool([movie("tyx"), movie("tzyx")])
-    with pytest.raises(ValueError, match="same number of axes"):
-        FramePool([])
+def test_stacks_of_different_dimension_and_with_channels_are_refused() -> None:
+    for stacks in ([movie("tyx"), movie("tzyx")], [], [movie(), Stack(np.ones((5, 2, 24, 20), np.float32), "tcyx")]):
+        with pytest.raises(ValueError, match="all in 2D or all in 3D, without channels"):
+            FramePool(stacks)
