@@ -317,7 +317,7 @@ def test_a_region_and_landmarks_on_the_command_line(
     assert _run(*words, "--region", folder / "empty.tif", "affine") == 1
     assert "region is empty" in capsys.readouterr().err
     assert _run(*words, "--landmarks", folder / "keypoints.csv", "patches") == 1
-    assert "takes landmarks (affine" in capsys.readouterr().err
+    assert "keypoints can guide (affine" in capsys.readouterr().err
     assert not (folder / "out.zarr").exists()
     assert _run(*words, "--region", folder / "mask.png", "--landmarks", folder / "keypoints.csv", "affine") == 0
     stack = io.read(folder / "movie.ome.tif")

@@ -171,7 +171,7 @@ def test_landmarks_follow_frames_that_are_bent_first() -> None:
 
 
 def test_a_recipe_without_a_registrar_that_takes_them_says_so_before_work() -> None:
-    with pytest.raises(ValueError, match=r"takes landmarks \(affine, elastic, pose\), got patches;"):
+    with pytest.raises(ValueError, match=r"keypoints can guide \(affine, elastic, pose\), got patches;"):
         dr.run(movie(), {"register": ["patches"]}, device="cpu", landmarks=POINTS)
     with pytest.raises(TypeError, match="cannot take landmarks"):
         Registrar.coerce("patches").align_marked(*[movie().tensor([0])] * 2, movie().grid, [])

@@ -84,6 +84,20 @@ def test_progress_and_preview_are_shown_while_it_runs(runner: Runner, qtbot: Any
     assert previews[0] == (2, 2)
 
 
+def test_figures_are_called_as_in_the_plot_and_the_manual(runner: Runner, qtbot: Any) -> None:
+    def steps() -> Steps[None]:
+        yield Progress(1, 2, "training", {"loss": 0.25, "validation": 0.3, "score": 1.234})
+        while True:
+            time.sleep(0.01)
+            yield Progress(1, 2)
+
+    lines: list[str] = []
+    runner.progressed.connect(lambda _: lines.append(runner._line.text()))
+    with qtbot.waitSignal(runner.progressed):
+        runner.start(steps(), "Tea")
+    assert lines[0].startswith("Training · loss 0.25 · held-out 0.3 · keypoints (px) 1.23")
+
+
 def test_cancel_stops_within_one_batch_and_nothing_arrives(runner: Runner, qtbot: Any) -> None:
     work, arrived = Work(batch=0.05), []
     runner.returned.connect(arrived.append)

@@ -118,7 +118,7 @@ def test_registration_is_pulled_by_the_chosen_keypoints(
     assert error(viewer) < 0.3
     dock._recipes.setCurrentIndex(dock._recipes.findData("cells"))
     run(qtbot, dock)
-    assert "takes landmarks (affine, elastic, pose), got patches" in told[-1].message
+    assert "keypoints can guide (affine, elastic, pose), got patches" in told[-1].message
     assert "got patches" in dock._runner._line.text()
     before = len(told)
     dock._recipes.setCurrentIndex(dock._recipes.findData("balanced"))  # which begins with a search of the pose

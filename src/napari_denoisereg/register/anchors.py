@@ -79,7 +79,7 @@ def check_landmarks(registrars: Sequence[Registrar]) -> None:
     if not any(registrar.takes_landmarks for registrar in registrars):
         able = ", ".join(kind for kind, member in Registrar.members().items() if member.takes_landmarks)
         raise ValueError(
-            f"Expected a registrar that takes landmarks ({able}), got {_named(registrars) or 'none'}; choose a recipe "
+            f"Expected a registrar that keypoints can guide ({able}), got {_named(registrars) or 'none'}; choose a recipe "
             "with one of these, or go on from the keypoints instead: 'Start from' in napari, --start, or starts.from_keypoints."
         )
 

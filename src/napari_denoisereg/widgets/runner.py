@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 BAR_STEPS = 1000
 MILLISECONDS_BETWEEN_POLLS = 20
 OUT_OF_MEMORY = "The computer ran out of memory. Close other programs, choose smaller tiles or batches, or a part of the data."
+FIGURES = {"validation": "held-out", "score": "keypoints (px)"}  # as the plot and the manual say
 LONGEST_WAIT = 2.0  # s; longer batches end in the background
 
 
@@ -252,7 +253,7 @@ class Runner(QWidget):
 
     def _words(self, progress: Progress) -> str:
         left = self._clock.seconds_left(progress.fraction)
-        figures = (f"{name} {value:.3g}" for name, value in progress.figures.items())
+        figures = (f"{FIGURES.get(name, name)} {value:.3g}" for name, value in progress.figures.items())
         stage = progress.stage[:1].upper() + progress.stage[1:] or "Working"
         return " · ".join([stage, *figures, *([] if left is None else [f"about {duration_in_words(left)} left"])])
 
