@@ -65,16 +65,8 @@ class ObjectMotion:
     @property
     def doubts_in_words(self) -> str:
         """E.g. ``"frames 3, 7-9: it was blown up"``, with the reason of the first; empty when there is no doubt."""
-        frames, ends = sorted(self.doubts), list[list[int]]()
-        for frame in frames:
-            if ends and frame == ends[-1][1] + 1:
-                ends[-1][1] = frame
-            else:
-                ends.append([frame, frame])
-        if not frames:
-            return ""
-        named = ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in ends)
-        return f"frame{'s' if len(frames) > 1 else ''} {named}: {self.doubts[frames[0]]}"
+        doubts = self.doubts
+        return f"{frames_in_words(list(doubts))}: {doubts[min(doubts)]}" if doubts else ""
 
     def shifted(self, offset: Sequence[float]) -> "ObjectMotion":
         """The same motion where everything lies elsewhere, e.g. at the stage's position.
@@ -208,6 +200,29 @@ def motion_table(objects: Objects) -> Steps[list[dict[str, float]]]:
             rest = {name: float(getattr(traces, name)[k]) for name in ("rotation", "scale", "misfit")}
             rows.append({"id": number, "frame": frame, **where, **shift, **rest})
     return rows
+
+
+def frames_in_words(frames: Sequence[int]) -> str:
+    """Numbers of frames, neighbours together.
+
+    Parameters
+    ----------
+    frames : sequence of int
+        At least one.
+
+    Returns
+    -------
+    str
+        E.g. ``"frame 3"``, ``"frames 3, 7-9"``.
+    """
+    ends = list[list[int]]()
+    for frame in sorted(frames):
+        if ends and frame == ends[-1][1] + 1:
+            ends[-1][1] = frame
+        else:
+            ends.append([frame, frame])
+    named = ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in ends)
+    return f"frame{'s' if len(frames) > 1 else ''} {named}"
 
 
 @dataclass(frozen=True, eq=False)

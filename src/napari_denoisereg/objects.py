@@ -21,7 +21,7 @@ from napari_denoisereg.encode.binding import with_encoders
 from napari_denoisereg.geometry import Grid, PerFrame, Translation
 from napari_denoisereg.io import check_writable, replacing, transforms_zarr
 from napari_denoisereg.model import Model
-from napari_denoisereg.object_motion import ObjectMotion, Objects, motion_table
+from napari_denoisereg.object_motion import ObjectMotion, Objects, frames_in_words, motion_table
 from napari_denoisereg.pipeline import Pipeline
 from napari_denoisereg.register import Registrar, Registration, Series
 from napari_denoisereg.register.stacks import train
@@ -225,11 +225,14 @@ def _one(stack: Stack, sights: Sequence[_Sight], recipe: Pipeline, models: Seque
     grid, step = stack.grid, np.array(stack.grid.spacing)
     small = [each.frame for each in sights if each.mask.sum() < LEAST_VOXELS]
     if small:
-        raise ValueError(f"it has fewer than {LEAST_VOXELS} voxels in frame {', '.join(map(str, small[:12]))}")
+        raise ValueError(f"it has fewer than {LEAST_VOXELS} voxels in {frames_in_words(small)}")
     # A margin on all sides shows the outline, and what moves beyond it.
     below = np.min([each.low - each.centre for each in sights], axis=0) - MARGIN
     above = np.max([each.low + each.mask.shape - each.centre for each in sights], axis=0) + MARGIN
     frames = [_cut_out(stack.frame(each.frame), each, below, above) for each in sights]
+    blank = [each.frame for each, frame in zip(sights, frames, strict=True) if frame.min() == frame.max()]
+    if blank:
+        raise ValueError(f"it is equally bright everywhere in {frames_in_words(blank)}, so nothing shows how it moved")
     origin = tuple((np.array(grid.origin) + (sights[0].centre + below) * step).tolist())
     window = Grid(tuple((above - below).tolist()), grid.spacing, origin, grid.units)
     time = stack.axes.index(stack.frame_axis)

@@ -75,6 +75,17 @@ def test_objects_that_cannot_be_followed_are_named(found: Objects) -> None:
     assert found.left_out == {5: "it is in one frame only"}
 
 
+def test_objects_that_show_nothing_are_left_out_with_frames_of_the_movie() -> None:
+    frames, labels = FRAMES.copy(), LABELS.copy()
+    frames[2:][labels[2:] == 8] = 777
+    labels[3][labels[3] == 3] = 0
+    labels[3, :3, :3] = 3
+    found = dr.register_objects(Stack(frames, "tyx"), labels, RIGID, device="cpu")
+    assert not found
+    assert found.left_out[8] == "it is equally bright everywhere in frames 2-3, so nothing shows how it moved"
+    assert found.left_out[3] == "it has fewer than 16 voxels in frame 3"
+
+
 def test_the_table_tells_shift_and_turn(found: Objects) -> None:
     rows = {(row["id"], row["frame"]): row for row in finish(motion_table(found))}
     assert list(rows) == [(3, 0), (3, 1), (3, 2), (3, 3), (8, 1), (8, 2), (8, 3)]

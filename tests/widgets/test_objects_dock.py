@@ -1,5 +1,6 @@
 """Journeys through the dock *Register objects* in a real viewer, with real clicks and keys."""
 
+import ast
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,15 +11,22 @@ import pytest
 from napari.layers import Image, Labels, Tracks
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QPushButton, QScrollArea, QWidget
 from scipy import ndimage
 
+from napari_denoisereg import io
+from napari_denoisereg.register import Registrar, Series
 from napari_denoisereg.results import read_registration
+from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Progress, Steps, finish
 from napari_denoisereg.widgets import objects_dock
 from napari_denoisereg.widgets.denoise_register_job import load_engine
 from napari_denoisereg.widgets.objects_dock import ObjectsDock
+from napari_denoisereg.widgets.objects_job import recipe_of
 from napari_denoisereg.widgets.objects_method import MOTIONS
+from napari_denoisereg.widgets.objects_text import ObjectsJob, objects_text
+from napari_denoisereg.widgets.recipe_text import Job
 
 PLACE: dict[str, Any] = {"scale": (2, 0.5, 0.5), "units": ("s", "um", "um"), "axis_labels": ("t", "y", "x")}
 LEFT = Qt.MouseButton.LeftButton
@@ -252,6 +260,44 @@ def test_closing_the_dock_stops_the_work(
     viewer.layers["ids"].scale = (1, 1, 1)  # the closed dock no longer listens
     viewer.add_labels(LABELS, name="more")
     assert dock._labels.count() == 2
+
+
+def test_the_python_that_is_copied_does_the_same(open_dock: Any, qtbot: Any, tmp_path: Path) -> None:
+    for name, data in (("movie", FRAMES), ("ids", LABELS.astype(np.uint16))):
+        io.write(Stack(data, "tyx"), tmp_path / f"{name}.tif")
+    viewer, dock = open_dock()
+    layer, labels = viewer.open(tmp_path / "movie.tif")[0], viewer.open(tmp_path / "ids.tif", layer_type="labels")[0]
+    labels.scale, labels.units = layer.scale, layer.units
+    work(qtbot, dock, "Copy as Python")
+    text = QGuiApplication.clipboard().text()
+    assert "dr.read(" in text
+    assert "viewer" not in text
+    labels.data = np.where(LABELS == 9, 8, LABELS)  # the file does not hold this
+    work(qtbot, dock, "Copy as Python")
+    edited = QGuiApplication.clipboard().text()
+    assert "viewer.layers['ids']" in edited
+    for script, numbers in ((text, [4, 9]), (edited, [4, 8])):
+        known = {"viewer": viewer}
+        exec(script, known)
+        assert list(known["objects"]) == numbers
+        cells = LABELS[0] > 0
+        np.testing.assert_array_equal(np.asarray(known["still"].data)[0][cells], FRAMES[0][cells])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"kind": "affine"}, {"kind": "elastic"}, {"kind": "voxelmorph", "seconds": 7}, {"kind": "affine", "motion": "rigid"}],
+)
+def test_settings_in_the_copied_text_are_the_same_method(settings: dict[str, Any]) -> None:
+    method, series = Registrar.coerce(settings), Series.coerce("to_first")
+    recipe = recipe_of(method, series, 0)
+    one = Job(recipe, Stack(FRAMES, "tyx", name="m"), None, "cpu")
+    known: dict[str, Any] = {}
+    lines = finish(objects_text(ObjectsJob(one, one))).splitlines()
+    exec(next(line for line in lines if line.startswith("method = ")), known)
+    assert Registrar.coerce(known["method"]) == method
+    call = next(line for line in lines if "register_objects(" in line)
+    assert Series.coerce(ast.literal_eval(call.partition("series=")[2].removesuffix(")"))) == series
 
 
 def test_other_methods_are_under_advanced(open_dock: Any, qtbot: Any) -> None:

@@ -21,6 +21,7 @@ from napari_denoisereg.widgets.layers import Look
 from napari_denoisereg.widgets.objects_job import (
     Outcome,
     labels_on,
+    recipe_of,
     result_layers,
     run_objects,
     save,
@@ -29,7 +30,10 @@ from napari_denoisereg.widgets.objects_job import (
     world_offset,
 )
 from napari_denoisereg.widgets.objects_method import ObjectsMethod
+from napari_denoisereg.widgets.objects_text import ObjectsJob, objects_text
 from napari_denoisereg.widgets.preferences import apply_preferences, limit_threads
+from napari_denoisereg.widgets.recipe_actions import RecipeActions
+from napari_denoisereg.widgets.recipe_text import Job
 from napari_denoisereg.widgets.result_layers import NOT_SHOWN
 from napari_denoisereg.widgets.runner import Runner, report
 from napari_denoisereg.widgets.source_form import SourceForm, row_label, wrapped_label
@@ -91,6 +95,7 @@ class ObjectsDock(Dock):
         )
         self._run = QPushButton("Run")
         self._runner = Runner()
+        self._actions = RecipeActions(self._runner, self._job, {"Copy as Python": objects_text})
 
     def _lay_out(self) -> None:
         page = QWidget()
@@ -107,6 +112,7 @@ class ObjectsDock(Dock):
         rows.addRow(row_label("Motion"), self._method.choice)
         rows.addRow(row_label("Device"), self._device)
         rows.addRow(self._method)
+        rows.addRow(self._actions)
         rows.addRow(self._told)
         kept = QHBoxLayout()
         kept.addWidget(self._save)
@@ -161,6 +167,7 @@ class ObjectsDock(Dock):
             tip = str(error)
         self._run.setEnabled(is_idle and is_ready)
         self._run.setToolTip(tip)
+        self._actions.setEnabled(is_idle and is_ready)
         for each in (self._save, self._save_table):
             each.setEnabled(is_idle and self._result is not None)
 
@@ -191,6 +198,16 @@ class ObjectsDock(Dock):
 
         steps = run_objects(stack, labels, method, device=self._device.device(), channel=channel, series=self._method.series())
         self._runner.start(steps, f"Register objects of {look.name}", show)
+
+    def _job(self) -> ObjectsJob | None:
+        """What *Run* would do now; raises ValueError for what does not fit."""
+        chosen, method = self._chosen(), self._method.value()
+        if chosen is None or method is None:
+            return None
+        movie, stack, labels = chosen
+        recipe = recipe_of(method, self._method.series(), self._source.channel())
+        device = self._device.device()
+        return ObjectsJob(Job.of(recipe, stack, movie, device), Job.of(recipe, labels, self._labels.currentData(), device))
 
     def _show(self, outcome: Outcome, look: Look, offset: list[float], channel: int) -> None:
         self._told.setText(summary(outcome))

@@ -17,6 +17,7 @@ from napari_denoisereg.widgets.transforms_list import Matrix, grid_matrix, place
 
 if TYPE_CHECKING:
     from napari_denoisereg.object_motion import Objects
+    from napari_denoisereg.pipeline import Pipeline
     from napari_denoisereg.register import Registrar, Series
     from napari_denoisereg.stack import Stack
     from napari_denoisereg.widgets.layers import LayerData
@@ -129,6 +130,28 @@ def run_objects(
     still = yield from portion(objects.warp_steps(stack), 0.92, 0.98)
     rows = yield from portion(motion_table(objects), 0.98, 1.0)
     return Outcome(objects, rows, still, method)
+
+
+def recipe_of(method: Registrar, series: Series, channel: int) -> Pipeline:
+    """What is done with every object, as a recipe.
+
+    Parameters
+    ----------
+    method : Registrar
+        How pairs of frames are registered.
+    series : Series
+        How pairs become a series.
+    channel : int
+        Channel to look at.
+
+    Returns
+    -------
+    Pipeline
+        Without denoising.
+    """
+    from napari_denoisereg.pipeline import Pipeline
+
+    return Pipeline(registrars=(method,), series=series, channel=channel, keep_denoised=False)
 
 
 def result_layers(outcome: Outcome, look: Look, *, channel: int = 0) -> list[Layer]:

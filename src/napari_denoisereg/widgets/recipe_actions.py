@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]  # qtpy renames pyqtSignal
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QHBoxLayout, QInputDialog, QMessageBox, QPushButton, QWidget
 
 from napari_denoisereg import saved_recipes
-from napari_denoisereg.widgets.recipe_text import Job, command_text, python_text
+from napari_denoisereg.widgets.recipe_text import command_text, python_text
 from napari_denoisereg.widgets.runner import Runner, report
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from napari_denoisereg.steps import Steps
 
 COPIED = "Copied: paste it {where}."
+TEXTS = MappingProxyType({"Copy as Python": python_text, "Copy as command": command_text})
 WHERE = {"Copy as Python": "into a script, a notebook or napari's console", "Copy as command": "into a terminal"}
 
 
@@ -32,18 +34,25 @@ class RecipeActions(QWidget):
         Looks at files.
     job : callable
         What would be run now; None where that is not possible; raises ValueError for what a text cannot say.
+    texts : mapping, optional
+        Titles of buttons, and what makes a text of the job; Python and command of a `Job` by default.
     parent : QWidget, optional
         Qt parent.
     """
 
     saved = Signal(object)
 
-    def __init__(self, runner: Runner, job: Callable[[], Job | None], parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        job: Callable[[], Any],
+        texts: Mapping[str, Callable[[Any], Steps[str]]] = TEXTS,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         self._runner, self._job = runner, job
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
-        texts: dict[str, Callable[[Job], Steps[str]]] = {"Copy as Python": python_text, "Copy as command": command_text}
         for title, text in texts.items():
             button = QPushButton(title)
             button.setToolTip(f"Copy a text that does the same as Run; paste it {WHERE[title]}.")
@@ -72,7 +81,7 @@ class RecipeActions(QWidget):
         self._runner.say(f"Saved as {name!r}: choose it here, or with --recipe on the command line.")
         self.saved.emit(recipe.model_copy(update={"name": name}))
 
-    def _copy(self, title: str, text: Callable[[Job], Steps[str]]) -> None:
+    def _copy(self, title: str, text: Callable[[Any], Steps[str]]) -> None:
         try:
             job = self._job()
         except ValueError as error:

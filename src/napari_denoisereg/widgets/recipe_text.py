@@ -96,13 +96,7 @@ def python_text(job: Job) -> Steps[str]:
     Steps of str
         Runs as it is (in napari's console where the layer is no file).
     """
-    path = yield from checked_file(job)
-    stack, place = job.stack, _place(job.stack)
-    options = f"axes={stack.axes!r}, spacing={place['spacing']!r}, units={place['units']!r}"
-    if path is None:
-        lines = [f"layer = viewer.layers[{stack.name!r}]", f"stack = dr.Stack(layer.data, {options}, name=layer.name)"]
-    else:
-        lines = [f"stack = dr.read({str(path)!r}, {options})"]
+    lines = yield from stack_lines(job, "stack")
     recipe = pprint.pformat(_settings(job.recipe), width=WIDTH, sort_dicts=False)
     return "\n".join(
         [
@@ -116,6 +110,30 @@ def python_text(job: Job) -> Steps[str]:
             "",
         ]
     )
+
+
+def stack_lines(job: Job, variable: str) -> Steps[list[str]]:
+    """Lines of Python that read a layer.
+
+    Parameters
+    ----------
+    job : Job
+        With the layer.
+    variable : str
+        Name of the stack.
+
+    Returns
+    -------
+    Steps of list of str
+        From its file; from napari's viewer where it is none.
+    """
+    path = yield from checked_file(job)
+    stack, place = job.stack, _place(job.stack)
+    options = f"axes={stack.axes!r}, spacing={place['spacing']!r}, units={place['units']!r}"
+    if path is not None:
+        return [f"{variable} = dr.read({str(path)!r}, {options})"]
+    layer = f"viewer.layers[{stack.name!r}]"
+    return [f"layer = {layer}", f"{variable} = dr.Stack(layer.data, {options}, name=layer.name)"]
 
 
 def command_text(job: Job) -> Steps[str]:
