@@ -1,5 +1,6 @@
 """Noise2Void learns from the noisy movie alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,17 @@ def test_training_on_noise_alone_brings_the_movie_closer_to_the_clean_one() -> N
     before, after = (float(((each - clean) ** 2).mean()) for each in (stack.data, result))
     assert after < 0.35 * before
     assert result.mean() == pytest.approx(stack.data.mean(), rel=1e-3)
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.3])
+def test_the_contrast_is_that_of_the_movie_not_of_the_training(factor: float) -> None:
+    stack, clean = stripes()
+    model = finish(QUICK.model_copy(update={"iterations": 60}).fit([stack]))
+    weights = {name: value * factor if name.startswith("last.") else value for name, value in model.weights.items()}
+    plain, scaled = (np.asarray(finish(QUICK.run(stack, model=each)).data) for each in (model, replace(model, weights=weights)))
+    np.testing.assert_allclose(scaled, plain, rtol=1e-4)
+    slope = np.polyfit(plain.ravel(), clean.ravel(), 1)[0]
+    assert slope == pytest.approx(1, abs=0.1)
 
 
 def test_independent_noise_cannot_be_learnt() -> None:

@@ -191,6 +191,18 @@ class BlindSpotUNet(TiledNetwork):
         """Denoise; see `decode`."""
         return self.decode(self.encode(image))
 
+    def rescale(self, factor: float) -> None:
+        """Multiply all results.
+
+        Parameters
+        ----------
+        factor : float
+            By what.
+        """
+        with torch.no_grad():
+            for weights in self.last.parameters():
+                weights.mul_(factor)
+
 
 def _max_pool(image: Tensor) -> Tensor:
     return {2: F.max_pool2d, 3: F.max_pool3d}[image.ndim - 2](image, 2)
