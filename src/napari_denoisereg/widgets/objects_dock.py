@@ -52,7 +52,6 @@ NEEDED = (
     "(TrackMate, btrack, ultrack) make them."
 )
 FITS = "These labels lie on the movie. Objects are followed by their number."
-GONE = "The layer {name!r} was removed; choose other labels."
 ABOUT_RUN = "Register every object by itself. You can go on using napari; Cancel leaves everything as it was."
 FORMATS = {"all": ("Objects (*.zarr)", ".zarr"), "table": ("Table (*.csv)", ".csv")}
 WATCHED = ("data", "scale", "translate", "rotate", "shear", "affine")
@@ -135,8 +134,6 @@ class ObjectsDock(Dock):
         movie, stack, labels = self._source.chooser.layer(), self._source.stack(), self._labels.currentData()
         if movie is None or stack is None or labels is None:
             return None
-        if labels not in self._viewer.layers:
-            raise ValueError(GONE.format(name=labels.name))
         return movie, stack, labels_on(labels, movie, stack)
 
     def _on_layers(self, _: Any = None) -> None:
