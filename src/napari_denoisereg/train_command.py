@@ -71,7 +71,10 @@ class TrainTask:
             stack = io.read(source, axes=self.axes).channel(self.channel)
             if start is not None:
                 start.expect(type(self.method), stack.grid.ndim)
-            seen = with_bar(inspect(stack, may_drop=not self.labels), console)
+            try:
+                seen = with_bar(inspect(stack, may_drop=not self.labels), console)
+            except ValueError as error:
+                raise ValueError(f"{source}: {error}") from error  # which of many movies it is
             with plain_warnings(console):
                 seen.warn_of_dropped()
             stacks.append(stack.without_frames(seen.dropped_of(0)))

@@ -195,3 +195,14 @@ def test_a_disk_without_room_is_told_without_numbers_of_the_system(
     code, error = told("denoise", folder / "movie.tif", folder / "out.tif", "gaussian")
     assert code == 1
     assert error.startswith("Error: Writing out.tif needs up to")
+
+
+def test_movies_that_cannot_be_trained_on_together_are_told(folder: Path, told: Told) -> None:
+    io.write(dr.Stack(np.full((3, 16, 18), np.nan, np.float32), "tyx"), folder / "broken.tif")
+    io.write(dr.Stack(np.random.default_rng(0).normal(size=(3, 4, 16, 18)).astype(np.float32), "tzyx"), folder / "deep.tif")
+    for other, words in {"broken.tif": "broken.tif: Frame 0 has 288 NaN", "deep.tif": "all in 2D or all in 3D"}.items():
+        names = [folder / name for name in ("movie.tif", other)]
+        code, error = told("train", "noise2void", *names, "--output", folder / "m.safetensors")
+        assert code == 1
+        assert words in error
+        assert not (folder / "m.safetensors").exists()
