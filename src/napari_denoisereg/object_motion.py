@@ -154,14 +154,9 @@ class Objects(dict[int, ObjectMotion]):
         Raises
         ------
         ValueError
-            When the movie has other frames.
+            When the movie has other frames, or lies elsewhere.
         """
-        grid = stack.grid
-        last = max((motion.frames[-1] for motion in self.values()), default=0)
-        if last >= stack.n_frames or any(motion.registration.grid.shape != grid.shape for motion in self.values()):
-            raise ValueError(
-                f"Expected the movie that the objects were registered in, got {stack!r} of other frames; give that movie."
-            )
+        grid = self._grid_of(stack)
         spots, pace = _spots(self, grid), Pace()
         seen = list[list[tuple[Places, Frame]]]()
         for number in range(stack.n_frames):
@@ -172,6 +167,23 @@ class Objects(dict[int, ObjectMotion]):
                 yield Progress(number + 1, stack.n_frames, "bringing objects to their places")
         step = {"warp_objects": sorted(self)}
         return stack.with_data(_pictures(seen, stack), name=f"{stack.name} [objects aligned]", step=step)
+
+    def _grid_of(self, stack: Stack) -> Grid:
+        """Where the voxels of the movie are; one that says nothing of it lies where objects were registered."""
+        grid = stack.grid
+        for motion in self.values():
+            ours = motion.registration.grid
+            if motion.frames[-1] >= stack.n_frames or ours.shape != grid.shape:
+                raise ValueError(
+                    f"Expected the movie that the objects were registered in, got {stack!r} of other frames; give that movie."
+                )
+            grid = motion.registration.placed_like(stack).grid
+            if not np.allclose([grid.spacing, grid.origin], [ours.spacing, ours.origin]):
+                raise ValueError(
+                    f"Expected a movie that lies at {ours.origin} with voxels of {ours.spacing} {ours.units[-1]}, as when the "
+                    f"objects were registered, got {grid.origin} and {grid.spacing}; give its spacing and origin."
+                )
+        return grid
 
 
 def motion_table(objects: Objects) -> Steps[list[dict[str, float]]]:

@@ -162,3 +162,17 @@ def test_another_movie_is_refused(cut: Any) -> None:
     frames, objects = moved_by_hand((40, 40), (1.0, 1.0), {1: (0, (slice(10, 18), slice(10, 18)), (1, 0))})
     with pytest.raises(ValueError, match="Expected the movie that the objects were registered in"):
         objects.warp(Stack(frames[cut], "tyx"))
+
+
+def test_a_movie_that_says_no_pixel_size_lies_where_objects_were_registered() -> None:
+    frames, objects = moved_by_hand((40, 48), (0.5, 0.25), {7: (0, (slice(10, 18), slice(12, 22)), (3, -1))})
+    units = ("second", "micrometer", "micrometer")
+    placed = Stack(frames, "tyx", (9.0, 0.5, 0.25), (0.0, 3.0, 3.0), units)
+    plain = objects.warp(Stack(frames, "tyx"))
+    np.testing.assert_array_equal(np.asarray(plain.data), np.asarray(objects.warp(placed).data))
+    for other in (
+        Stack(frames, "tyx", (9.0, 0.5, 0.5), (0.0, 3.0, 3.0), units),
+        Stack(frames, "tyx", placed.spacing, (), units),
+    ):
+        with pytest.raises(ValueError, match="Expected a movie that lies at"):
+            objects.warp(other)
