@@ -96,7 +96,8 @@ def test_keypoints_tell_how_far_the_frames_were_apart(score: float, is_warned: b
     order = Order(quick(VoxelMorph), (movie("tyx"),), keypoints=marks.where(marks.frame != 1), device="cpu")
     lesson = finish(train(order, InView((2, (slice(0, 40), slice(0, 48)))), Library(tmp_path)))
     assert lesson.before == pytest.approx(5)
-    told = {**lesson.model.provenance, "score": score}
+    assert "very few" in in_words(lesson)
+    told = {**lesson.model.provenance, "score": score, "iterations_in_all": 50}
     words = in_words(replace(lesson, model=replace(lesson.model, provenance=told)))
     assert f"chosen by keypoints ({score:.2f} px; 5.00 px before)" in words
     assert ("hardly better" in words) == is_warned

@@ -134,8 +134,10 @@ def test_pause_stops_the_work_and_resume_goes_on(runner: Runner, qtbot: Any) -> 
     qtbot.wait(120)
     assert work.done == paused_at
     assert not work.closed
+    assert runner._line.text() == "Paused."
     with qtbot.waitSignal(runner.returned):
         click(qtbot, runner, "Resume")
+        assert runner._line.text() == "Going on …"
     assert work.done == 40
 
 

@@ -18,6 +18,9 @@ FOR_SIMILARITIES = (
 )
 
 
+FEW = 20
+"""Iterations, after which no network has learnt much."""
+TOO_FEW = "⚠ These are very few: train longer before you judge by the pictures."
 USEFUL = 0.9
 """Of the error before: a network that leaves more of it has hardly learnt to register."""
 LITTLE = (
@@ -102,8 +105,8 @@ def in_words(lesson: Lesson) -> str:
     Returns
     -------
     str
-        E.g. ``"Best after 350 of 480 iterations, chosen on held-out data (loss 0.612)."``; a warning where keypoints say that
-        a registrar hardly moves them nearer.
+        E.g. ``"Best after 350 of 480 iterations, chosen on held-out data (loss 0.612)."``; a warning after very few
+        iterations, and where keypoints say that a registrar hardly moves them nearer.
     """
     told = lesson.model.provenance
     whole = told.get("iterations_in_all", told.get("iterations", 0))
@@ -113,6 +116,11 @@ def in_words(lesson: Lesson) -> str:
         words += ")" if lesson.before is None else f"; {lesson.before:.2f} px before)"
     elif "validation" in told:
         words += f", chosen on held-out data (loss {told['validation']:.3g})"
-    if lesson.before is not None and told["score"] > USEFUL * lesson.before:
-        return f"{words}. {LITTLE}"
-    return f"{words}. {FOR_SIMILARITIES}" if lesson.model.method.family == "encoder" else f"{words}."
+    remarks = [f"{words}."]
+    if whole < FEW:
+        remarks.append(TOO_FEW)
+    elif lesson.before is not None and told["score"] > USEFUL * lesson.before:
+        remarks.append(LITTLE)
+    if lesson.model.method.family == "encoder":
+        remarks.append(FOR_SIMILARITIES)
+    return " ".join(remarks)

@@ -183,6 +183,7 @@ class Runner(QWidget):
             self._worker.resume()
             self._clock.resume()
             self._pause.setText("Pause")
+            self._line.setText("Going on …")
 
     def cancel(self) -> None:
         """Stop the job at its next yield; none of its results arrives."""
