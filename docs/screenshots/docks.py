@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QDoubleSpinBox, QLineEdit, QListWidget
 
 from napari_denoisereg.widgets.batch_dock import BatchDock
 from screenshots import drive
+from screenshots.pictures import LARGEST_FIGURE
 
 PLUGIN, MOVIE = "napari-denoisereg", "Nuclei movie"
 FRAME = 8
@@ -121,9 +122,10 @@ def fine_tune() -> None:
     drive.press(dock, "Train")
     drive.wait_until(lambda: drive.button(dock, "Stop and keep the best").isEnabled(), drive.LONGEST_RUN)
     drive.settle(0.6 * 60 * TRAINING)
-    drive.take(viewer, "fine-tune-training", drive.button(dock, "Stop and keep the best"))
+    drive.take(viewer, "fine-tune-training", drive.button(dock, "Stop and keep the best"), largest=LARGEST_FIGURE)
     drive.rest(dock)
-    drive.take(viewer, "fine-tune-result", drive.button(dock, "Save to library"), drive.button(dock, "Use on layer"))
+    marked = drive.button(dock, "Save to library"), drive.button(dock, "Use on layer")
+    drive.take(viewer, "fine-tune-result", *marked, largest=LARGEST_FIGURE)
     viewer.close()
 
 

@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from screenshots.pictures import keep, ring
+from screenshots.pictures import LARGEST, keep, ring
 
 SIZE = 1280, 800
 LONGEST_RUN = 900.0  # s
@@ -313,7 +313,7 @@ def open_dock(viewer: napari.Viewer, name: str) -> QWidget:
 
 
 # ---------------------------------------------------------------------------------------------- pictures
-def take(viewer: napari.Viewer, name: str, *marked: QWidget) -> None:
+def take(viewer: napari.Viewer, name: str, *marked: QWidget, largest: int = LARGEST) -> None:
     """Write a picture of the window.
 
     Parameters
@@ -324,6 +324,8 @@ def take(viewer: napari.Viewer, name: str, *marked: QWidget) -> None:
         File name without ending.
     *marked : QWidget
         What to mark, as 1, 2, 3.
+    largest : int
+        Bytes; more for pictures in which colours matter.
     """
     for widget in marked:
         show_whole(widget)
@@ -333,7 +335,7 @@ def take(viewer: napari.Viewer, name: str, *marked: QWidget) -> None:
         corner = widget.mapTo(main_window(), QPoint(0, 0))
         box = (corner.x(), corner.y(), corner.x() + widget.width(), corner.y() + widget.height())
         ring(picture, box, str(number))
-    keep(picture, name)
+    keep(picture, name, largest)
 
 
 def show_whole(widget: QWidget) -> None:

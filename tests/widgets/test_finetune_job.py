@@ -15,6 +15,7 @@ from napari_denoisereg.method import Method
 from napari_denoisereg.register.voxelmorph import VoxelMorph
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Progress, finish
+from napari_denoisereg.widgets import finetune_job
 from napari_denoisereg.widgets.finetune_job import InView, Order, comparison, curves, train
 from napari_denoisereg.widgets.finetune_pictures import overlay, predicted, signed
 from napari_denoisereg.widgets.finetune_result import in_words
@@ -101,6 +102,17 @@ def test_keypoints_tell_how_far_the_frames_were_apart(score: float, is_warned: b
     words = in_words(replace(lesson, model=replace(lesson.model, provenance=told)))
     assert f"chosen by keypoints ({score:.2f} px; 5.00 px before)" in words
     assert ("hardly better" in words) == is_warned
+
+
+def test_curves_do_not_wait_for_slow_pictures(movie: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finetune_job, "MOST_SHARE", 1e-9)  # once a picture was made, the next one is years away
+    monkeypatch.setattr(finetune_job, "LEAST_SECONDS_BETWEEN", 0.0)
+    seen = list[Progress]()
+    order = Order(quick(Noise2Void), (movie("tyx"),), device="cpu")
+    finish(train(order, InView((0, (slice(0, 40), slice(0, 48)))), Library(tmp_path)), seen.append)
+    sights = [progress.preview for progress in seen if progress.preview is not None]
+    assert [bool(sight.panels) for sight in sights].count(True) == 1
+    assert len(sights[-1].losses) > len(sights[0].losses)
 
 
 def test_closing_leaves_nothing(movie: Callable, tmp_path: Path) -> None:

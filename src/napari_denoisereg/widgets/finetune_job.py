@@ -180,7 +180,7 @@ def _help(order: Order) -> dict[str, Any]:
 
 def _watched(steps: Steps[Model], stack: Stack, view: InView) -> Steps[Lesson]:
     training: Training | None = None
-    due, shown = 0.0, None
+    due, curves_due, shown = 0.0, 0.0, None
     try:
         while True:
             progress = next(steps)
@@ -192,6 +192,10 @@ def _watched(steps: Steps[Model], stack: Stack, view: InView) -> Steps[Lesson]:
                 sight = replace(curves(training), panels=panels_of(training.model(), stack, shown))
                 took = time.monotonic() - began
                 due = began + took + max(LEAST_SECONDS_BETWEEN, took / MOST_SHARE)
+            elif training is not None and began >= curves_due:  # curves cost nothing: they do not wait for slow pictures
+                sight = curves(training)
+            if sight is not None:
+                curves_due = time.monotonic() + LEAST_SECONDS_BETWEEN
             yield replace(progress, preview=sight)
     except StopIteration as end:
         model = end.value
