@@ -87,7 +87,7 @@ def many_files() -> None:
     """Take the picture of *Many files*: three movies, and one that cannot be read."""
     viewer = drive.open_viewer()
     viewer.open_sample(PLUGIN, "nuclei")
-    frames = np.asarray(viewer.layers[MOVIE].data)[:4, 64:192, 64:192].astype(np.uint16)
+    frames = np.asarray(viewer.layers[MOVIE].data)[:4, 64:192, 64:192].astype(np.float32)
     folder = Path("movies")
     for path in (folder, Path("results")):
         path.mkdir(exist_ok=True)
