@@ -123,4 +123,4 @@ def in_words(lesson: Lesson) -> str:
         remarks.append(LITTLE)
     if lesson.model.method.family == "encoder":
         remarks.append(FOR_SIMILARITIES)
-    return " ".join(remarks)
+    return "\n".join(remarks)
