@@ -41,7 +41,7 @@ from napari_denoisereg.register.anchors import Landmarks, check_landmarks, passe
 from napari_denoisereg.register.region import region_of
 from napari_denoisereg.register.registrar import Score
 from napari_denoisereg.register.series import Combined
-from napari_denoisereg.register.stacks import Judge, train, train_and_register
+from napari_denoisereg.register.stacks import Judge, check_order, train, train_and_register
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.starts import Start, as_landmarks, as_start
 from napari_denoisereg.steps import Steps, portion
@@ -264,6 +264,7 @@ class Pipeline(Method, family="recipe"):
     def _check(self, stack: Stack, models: Sequence[Model], keypoints: Keypoints | None) -> Steps[Statistics]:
         if self.denoise is None and not self.registrars:
             raise ValueError("This recipe neither denoises nor registers; add a method.")
+        check_order(self.registrars)
         if keypoints is not None:
             check_keypoints(keypoints, stack)
         methods = [method for method in (self.denoise, *self.registrars) if method is not None]
@@ -272,14 +273,13 @@ class Pipeline(Method, family="recipe"):
             model.expect(type(user), stack.grid.ndim)
             if isinstance(user, Registrar):
                 user.as_trained(model)  # refuses settings that do not go with it
-        one = stack.channel(self.channel)
         # Registration has no place for a frame that shows nothing; denoising leaves it as it is.
         look = inspect(stack, least_frames=2 if self.registrars else 1, may_drop=not self.registrars)
         seen = yield from portion(look, 0.0, 0.03)
         seen.warn_of_dropped()
         # Other registrars look at frames that were denoised and aligned first: they are compared with those.
         first = [model for model in models if not isinstance(model.method, Registrar) or model.method.is_denoiser]
-        for difference in [told for model in first for told in differences(model, one)]:
+        for difference in [told for model in first for told in differences(model, stack.channel(self.channel))]:
             warnings.warn(f"{difference} Check the result, or fine-tune the model on this data.", stacklevel=2)
         return seen
 

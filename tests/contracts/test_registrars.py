@@ -71,8 +71,8 @@ def trained(quick: Callable) -> Callable[[type[Registrar], int], Model | None]:
             grid, image = GRIDS[ndim], texture(GRIDS[ndim])
             frames = torch.stack([window(image, grid, offset) for offset in (0, 2, 4)])
             stack = Stack(frames.numpy(), "tzyx" if ndim == 3 else "tyx", (1.0, *grid.spacing), (0.0, *grid.origin))
-            # What has hardly learnt to denoise looks at images of its own making: two steps are luck.
-            longer = {"iterations": 20} if member.is_denoiser else {}
+            # What has hardly learnt to denoise looks at images of its own making: after a few steps it finds the way by luck.
+            longer = {"iterations": 100 if ndim == 3 else 50} if member.is_denoiser else {}
             made[member.kind, ndim] = finish(quick(member).model_copy(update=longer).fit([stack]))
         return made.get((member.kind, ndim))
 
@@ -107,9 +107,9 @@ def test_a_known_shift_is_recovered_in_world_units(member: type[Registrar], ndim
     before = fixed.clone(), moving.clone()
     (found,) = align(member, fixed, moving, grid)
     wanted = Translation([0.0] * (ndim - 2) + [-1.0, -1.0])
-    # The shift is 2.8 voxels long. Three seeds of a joint network that has hardly learnt to denoise were up to 1.7 off.
-    limit = 2.5 if member.is_denoiser else 1.0 if member.is_trained else 0.6
-    assert distance(found, wanted, grid) < limit
+    assert distance(found, wanted, grid) < (1.0 if member.is_trained else 0.6)
+    if member.bends is False:
+        assert found.matrix().shape == (ndim + 1, ndim + 1)
     assert torch.equal(fixed, before[0])
     assert torch.equal(moving, before[1])
 

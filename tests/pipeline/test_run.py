@@ -19,6 +19,7 @@ from napari_denoisereg.evaluation.keypoints import Keypoints
 from napari_denoisereg.evaluation.synthetic import SyntheticMovie, nuclei_movie
 from napari_denoisereg.geometry import warp
 from napari_denoisereg.pipeline import Pipeline, keypoint_score, presets
+from napari_denoisereg.register import Registrar
 from napari_denoisereg.register.affine import AffineDescent
 from napari_denoisereg.register.denoisereg import DenoiseReg
 from napari_denoisereg.stack import Stack
@@ -330,3 +331,11 @@ def test_a_denoiser_that_uses_the_motion_comes_after_registration(stack: Stack) 
     again = finish(recipe.model_copy(update={"turns": 2}).run(stack, device="cpu"), seen.append)
     assert not np.array_equal(np.asarray(again.denoised.data), np.asarray(along.data))
     assert [later.fraction for later in seen] == sorted(later.fraction for later in seen)
+
+
+@pytest.mark.parametrize("bending", [kind for kind, member in Registrar.members().items() if member.bends])
+@pytest.mark.parametrize("whole", [kind for kind, member in Registrar.members().items() if member.bends is False])
+def test_what_moves_an_image_as_a_whole_comes_before_what_bends_it(whole: str, bending: str, stack: Stack) -> None:
+    wrong = Pipeline.model_validate({"name": "wrong", "register": [{"kind": bending}, {"kind": whole}]})
+    with pytest.raises(ValueError, match=f"got {whole} after {bending}; put {whole} first"):
+        finish(wrong.run(stack, device="cpu"))

@@ -19,6 +19,7 @@ class AffineDescent(Registrar, kind="affine"):
 
     title: ClassVar[str] = "Affine (shift, rotation, scale, shear)"
     reference: ClassVar[str] = "https://doi.org/10.1109/83.650848"
+    bends: ClassVar[bool | None] = False
     takes_landmarks: ClassVar[bool] = True
 
     motion: Motion = setting("affine", "Which motion to allow between two frames.")

@@ -44,6 +44,7 @@ class AffineNetworkRegistrar(TrainedRegistrar):
     """A trained registrar whose network predicts an affine transform."""
 
     network_settings: ClassVar[tuple[str, ...]] = ("size",)
+    bends: ClassVar[bool | None] = False
     sees_start: ClassVar[bool] = False
     """Whether the network is given the moving image as the start leaves it, so that its prediction goes on from there."""
 

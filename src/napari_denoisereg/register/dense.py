@@ -8,7 +8,7 @@ Both images are brought to mean 0 and standard deviation 1 and to the resolution
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import field_validator
@@ -54,6 +54,8 @@ class Pairs:
 
 class DenseRegistrar(TrainedRegistrar):
     """A trained registrar whose network predicts a displacement for every voxel."""
+
+    bends: ClassVar[bool | None] = True
 
     seconds: float = seconds_at_most(120.0)
     iterations: int = steps_at_most(10_000)

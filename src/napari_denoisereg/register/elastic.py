@@ -43,6 +43,7 @@ class Elastic(Registrar, kind="elastic"):
 
     title: ClassVar[str] = "Elastic (all frames at once)"
     reference: ClassVar[str] = "https://doi.org/10.1038/s41598-018-31474-7"
+    bends: ClassVar[bool | None] = True
     is_groupwise: ClassVar[bool] = True
     takes_landmarks: ClassVar[bool] = True
 

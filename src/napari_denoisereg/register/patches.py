@@ -31,6 +31,7 @@ class Patches(Registrar, kind="patches"):
 
     title: ClassVar[str] = "Patches (cells that each move on their own)"
     reference: ClassVar[str] = "https://doi.org/10.1007/978-3-319-46493-0_29"
+    bends: ClassVar[bool | None] = True
 
     look: Literal["brightness", "texture", "both"] = setting(
         "brightness", "What is compared. Texture, how rough it is around a place, is for cells in phase contrast."

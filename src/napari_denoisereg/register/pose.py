@@ -25,6 +25,7 @@ class Pose(Registrar, kind="pose"):
 
     title: ClassVar[str] = "Pose (search of rotation and shift)"
     reference: ClassVar[str] = "https://doi.org/10.1109/TIP.2011.2181402"
+    bends: ClassVar[bool | None] = False
     takes_landmarks: ClassVar[bool] = True
 
     motion: Literal["translation", "rigid", "similarity"] = setting("rigid", "Which motion to allow between two frames.")

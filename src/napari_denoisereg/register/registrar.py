@@ -53,6 +53,9 @@ class Registrar(Method, family="registrar"):
     """Whether it finds a motion of its own for every voxel, noise and all: chained from frame to frame such errors add up, so
     that a start that is known is gone on from straight to the first frame."""
 
+    bends: ClassVar[bool | None] = None
+    """Whether it bends the image, or moves it as a whole and goes on from what moves it as a whole; None where nobody said."""
+
     takes_landmarks: ClassVar[bool] = False
     """Whether places that a person marked can be a part of what it minimises, so that `align_marked` works, and where it is
     group-wise `align_movie_marked`."""

@@ -46,6 +46,7 @@ class Sections(Registrar, kind="sections"):
 
     title: ClassVar[str] = "Serial sections (all at once)"
     reference: ClassVar[str] = "https://doi.org/10.1038/nmeth.2072"
+    bends: ClassVar[bool | None] = True
     is_sectionwise: ClassVar[bool] = True
 
     neighbours: int = setting(2, "How many sections on each side a section is compared with.", ge=1, le=3)

@@ -45,6 +45,7 @@ class SsEMnet(TrainedRegistrar, kind="ssemnet"):
 
     title: ClassVar[str] = "ssEMnet (learnt features, sections)"
     reference: ClassVar[str] = "https://doi.org/10.1007/978-3-319-67558-9_29"
+    bends: ClassVar[bool | None] = True
     is_sectionwise: ClassVar[bool] = True
     network_settings: ClassVar[tuple[str, ...]] = ("variant",)
 

@@ -1,5 +1,6 @@
 """Register a whole stack: one registrar after the other, each starting from what the last one found."""
 
+import itertools
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -75,6 +76,27 @@ def train(
         model.expect(type(registrar), stack.grid.ndim)
         results.append(model)
     return tuple(results)
+
+
+def check_order(registrars: Sequence[Registrar]) -> None:
+    """Refuse a recipe in which a method that moves the image as a whole would have to go on from bends.
+
+    Parameters
+    ----------
+    registrars : sequence of Registrar
+        Of the recipe, in order.
+
+    Raises
+    ------
+    ValueError
+        Names both and says what to do.
+    """
+    for before, after in itertools.combinations(registrars, 2):
+        if before.bends and after.bends is False:
+            raise ValueError(
+                f"Expected methods that move the image as a whole before those that bend it, got {after.kind} after "
+                f"{before.kind}; put {after.kind} first, or leave it out."
+            )
 
 
 def register_stack(  # noqa: PLR0913 - everything after registrars is a keyword
@@ -157,8 +179,9 @@ def train_and_register(  # noqa: PLR0913 - everything after registrars is a keyw
     Raises
     ------
     ValueError
-        When there are landmarks and no registrar takes them, or a model was trained with other settings.
+        When there are landmarks and no registrar takes them, or a model was trained with other settings; see `check_order`.
     """
+    check_order(registrars)
     if landmarks is not None:
         check_landmarks(registrars)
     registrars = [_as_trained(registrar, models) for registrar in registrars]
