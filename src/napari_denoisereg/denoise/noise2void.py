@@ -193,8 +193,8 @@ def _restore_contrast(network: BlindSpotUNet, stack: Stack, method: Noise2Void, 
         patches = pool.patches(method.batch, method.patch).to(device)
         hidden = method.hidden(patches, random)
         with torch.inference_mode(), devices.autocast(patches.device):
-            predicted.append(network(hidden.image).float()[hidden.mask])
-        noisy.append(patches[hidden.mask])
+            predicted.append(network(hidden.image).float()[hidden.mask].cpu())
+        noisy.append(patches[hidden.mask].cpu())
     around = torch.cat(predicted).double()
     around -= around.mean()
     contrast = (around * torch.cat(noisy)).sum() / around.square().sum().clamp(min=1e-30)
