@@ -121,7 +121,7 @@ def _frame_figures(frame: Frame, number: int) -> tuple[float, ...]:
     """Minimum, maximum, mean, mean square, 1st and 99.9th percentile of a frame, after refusing bad ones."""
     if frame.dtype.kind == "f" and not np.isfinite(frame).all():
         bad = int(frame.size - np.isfinite(frame).sum())
-        raise ValueError(f"Frame {number} has {bad} NaN or infinite values; replace them (e.g. numpy.nan_to_num) first.")
+        raise ValueError(f"Frame {number} has {bad} NaN or infinite values; replace them first (in Python: numpy.nan_to_num).")
     low, high = float(frame.min()), float(frame.max())
     limit = math.sqrt(float(np.finfo(np.float32).max)) / 1e4  # sums of squares must fit as well
     if max(abs(low), abs(high)) > limit:
