@@ -31,7 +31,8 @@ from napari_denoisereg.frames import denoise_with_network, standardisation
 from napari_denoisereg.method import setting
 from napari_denoisereg.model import Model
 from napari_denoisereg.networks.blind_spot import Masked, augment, blind_spot_loss, hide
-from napari_denoisereg.networks.blind_spot_unet import MOST_CONTRAST, BlindSpotUNet, TiledNetwork
+from napari_denoisereg.networks.blind_spot_unet import BlindSpotUNet, TiledNetwork
+from napari_denoisereg.networks.contrast import missing_contrast
 from napari_denoisereg.networks.hidden_shapes import Lines, Replacement, Shape, hide_shapes
 from napari_denoisereg.networks.posterior import PosteriorMean, negative_log_likelihood
 from napari_denoisereg.noise import estimate_noise
@@ -179,12 +180,9 @@ def _with_noise(network: TiledNetwork, stack: Stack) -> PosteriorMean:
 
 
 def _restore_contrast(network: BlindSpotUNet, stack: Stack, method: Noise2Void, device: torch.device | str) -> None:
-    """Give a network, in place, the contrast of a stack.
+    """Give a network, in place, the contrast of a stack, by what it predicts for hidden voxels; see `networks.contrast`.
 
-    Absolute differences lead to medians, and what may be bright, but seldom is, has a median below its mean: bright places come
-    out too dark (measured where noise is as strong as the structure: contrast 0.93 of the true one, 0.5 dB lost). A hidden
-    voxel has no noise in common with what is predicted there, so the regression of its value on the prediction is that of
-    the clean one.
+    Measured where noise is as strong as the structure: contrast 0.93 of the true one, 0.5 dB lost without.
     """
     pool, random = FramePool([stack], size=PROBED_FRAMES, seed=method.seed), devices.generator(method.seed, device)
     predicted, noisy = list[Tensor](), list[Tensor]()
@@ -196,6 +194,4 @@ def _restore_contrast(network: BlindSpotUNet, stack: Stack, method: Noise2Void, 
             predicted.append(network(hidden.image).float()[hidden.mask].cpu())
         noisy.append(patches[hidden.mask].cpu())
     around = torch.cat(predicted).double()
-    around -= around.mean()
-    contrast = (around * torch.cat(noisy)).sum() / around.square().sum().clamp(min=1e-30)
-    network.rescale(float(contrast.clamp(0, MOST_CONTRAST)))
+    network.rescale(float(missing_contrast((around - around.mean())[None], torch.cat(noisy)[None])))
