@@ -187,7 +187,7 @@ def test_models_of_every_option_come_back(more: dict[str, object], axes: str, tm
     np.testing.assert_array_equal(one, two)
     assert np.isfinite(one).all()
     frames = torch.rand(1, 1, *(16,) * (len(axes) - 1))
-    assert method.image_network(back)(frames).shape == frames.shape
+    assert method.image_network(back, stack)(frames).shape == frames.shape
 
 
 def test_settings_of_before_the_options_mean_the_same() -> None:

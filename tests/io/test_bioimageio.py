@@ -3,7 +3,9 @@
 import io
 import subprocess
 import sys
+import warnings
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +53,32 @@ def test_a_package_comes_back_equal_and_gives_the_model_s_own_prediction(
         noisy, denoised = (np.load(io.BytesIO(package.read(f"{name}.npy"))) for name in ("noisy", "denoised"))
     assert noisy.shape == denoised.shape
     assert denoised.mean() == pytest.approx(noisy.mean(), rel=1e-4)
+
+
+def waves() -> Stack:
+    """Waves as strong as their noise; all frames are alike but for the noise."""
+    y, x = np.mgrid[:48, :48]
+    clean = 500 + 90 * np.sin(y / 5) * np.cos(x / 7)
+    return Stack(np.random.default_rng(0).normal(clean, 60, (6, 48, 48)).astype(np.float32), "tyx")
+
+
+@pytest.mark.parametrize("faded", [1.0, 0.7])
+def test_the_network_in_a_package_gives_by_itself_what_the_method_gives(faded: float, tmp_path: Path) -> None:
+    """Also where the weights alone would give too little contrast."""
+    stack = waves()
+    method = Noise2Void(iterations=40, seconds=1e6, patch=32, batch=4)
+    model = finish(method.fit([stack]))
+    weights = {name: weight * faded if name.startswith("last.") else weight for name, weight in model.weights.items()}
+    model = replace(model, weights=weights)
+    export_package(model, tmp_path / "model.zip", stack)
+    with zipfile.ZipFile(tmp_path / "model.zip") as package, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        network = torch.jit.load(io.BytesIO(package.read("network.pt")))
+    with torch.no_grad():
+        theirs = np.stack([network(frame[None, None])[0, 0].numpy() for frame in stack.tensor(range(6))])
+    ours = np.asarray(finish(method.run(stack, model=model)).data)
+    assert ours.std() > 20
+    assert np.sqrt(((theirs - ours) ** 2).mean()) < 0.03 * ours.std()  # frames are standardised by themselves there
 
 
 VALIDATE = """

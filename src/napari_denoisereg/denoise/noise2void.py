@@ -97,32 +97,38 @@ class Noise2Void(TrainedDenoiser, kind="noise2void"):
     def denoised(self, stack: Stack, model: Model, device: torch.device | str) -> Steps[Stack]:
         """Apply a model; see `TrainedDenoiser.denoised`."""
         trained = self.as_trained(model)
-        network = trained.image_network(model)
+        network = trained.image_network(model, stack, device=device)
         # Noise that voxels share is neither measured nor told from structure: then nothing is taken from the voxel itself.
         if isinstance(network, PosteriorMean) and trained.shape(network.ndim).size == 1:
             network = _with_noise(network.network, stack)
-        if isinstance(network, BlindSpotUNet):
-            _restore_contrast(network.to(device), stack, trained, device)
         step = {"denoise": trained.to_dict(), "model": dict(model.provenance)}
         return (yield from denoise_with_network(stack, network, tile=self.tile, device=device, step=step))
 
-    def image_network(self, model: Model) -> TiledNetwork:
-        """The network by itself, for other programs.
+    def image_network(self, model: Model, stack: Stack, *, device: torch.device | str = "cpu") -> TiledNetwork:
+        """The network by itself, with the contrast that a stack has, for other programs, too.
 
         Parameters
         ----------
         model : Model
             Trained by this method.
+        stack : Stack
+            Without channel axis and defects (`noise.without_defects`): its contrast is measured, as in `denoised`.
+        device : torch.device or str
+            Where to compute.
 
         Returns
         -------
         TiledNetwork
             In evaluation mode; maps standardised frames ``(B, 1, *spatial)`` to denoised ones. With the likelihood of a camera
-            it takes nothing from the voxel itself, for it does not know the noise of the frames it will be given.
+            it takes nothing from the voxel itself, for it does not know the noise of the frames it will be given; its contrast
+            is right without measuring, for it predicts means.
         """
         trained = self.as_trained(model)
-        network = trained.network(model.ndim, model).eval()
-        return PosteriorMean(network, 0.0, 0.0, math.inf).eval() if trained.likelihood == "camera" else network
+        network = trained.network(model.ndim, model).eval().to(device)
+        if trained.likelihood == "camera":
+            return PosteriorMean(network, 0.0, 0.0, math.inf).eval()
+        _restore_contrast(network, stack, trained, device)
+        return network
 
     def shape(self, ndim: int) -> Shape:
         """What is hidden around a voxel.

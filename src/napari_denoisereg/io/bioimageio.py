@@ -1,8 +1,9 @@
 """Models as bioimage.io packages, for other programs (ilastik, deepImageJ, …) and back.
 
-A package holds the network as TorchScript that takes raw frames and gives denoised ones (it standardises inside), a test input
-and output, and our own model file as an attachment. Only that file is read back: it is data, while TorchScript and PyTorch
-checkpoints are code, which is never run here.
+A package holds the network as TorchScript that takes raw frames and gives denoised ones (it standardises each frame by itself,
+and its contrast is that of the movie it was exported with: see `networks.contrast`), a test input and output, and our own model
+file as an attachment. Only that file is read back: it is data, while TorchScript and PyTorch checkpoints are code, which is
+never run here.
 
 The description is JSON, which is YAML too, so nothing needs to be installed. ``bioimageio test PACKAGE`` of the package
 bioimageio.core, the official validator, accepts it; the tests of this project run it.
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 from napari_denoisereg.atomic import replacing
 from napari_denoisereg.io.library import FAMILIES
 from napari_denoisereg.model import Model, load
+from napari_denoisereg.noise import without_defects
 from napari_denoisereg.stack import Stack
 
 ATTACHED = "napari-denoisereg.model"
@@ -38,7 +40,7 @@ UNITS = {"micrometer": "micrometer", "nanometer": "nanometer", "millimeter": "mi
 
 @runtime_checkable
 class _HasImageNetwork(Protocol):
-    def image_network(self, model: Model) -> Any: ...
+    def image_network(self, model: Model, stack: Stack) -> Any: ...
 
 
 class _RawToDenoised(nn.Module):
@@ -65,7 +67,8 @@ def export_package(model: Model, path: str | Path, sample: Stack, *, frame: int 
     path : str or Path
         The zip file; replaced only when the new one is complete.
     sample : Stack
-        Without channel axis; a part of one frame becomes the package's test input.
+        Without channel axis. The network in the package gets the contrast that is right for it, so take the movie that the
+        model was trained on, or one like those it is for; a part of one frame becomes the package's test input.
     frame : int
         Which frame.
     overwrite : bool
@@ -83,7 +86,7 @@ def export_package(model: Model, path: str | Path, sample: Stack, *, frame: int 
             "that bioimage.io packages can describe; save the model to a file instead."
         )
     model.expect(type(method), sample.grid.ndim)
-    network = _RawToDenoised(method.image_network(model), model.ndim).eval()
+    network = _RawToDenoised(method.image_network(model, without_defects(sample)), model.ndim).eval()
     noisy = torch.from_numpy(_part(sample.frame(frame).astype(np.float32)))[None, None]
     with tempfile.TemporaryDirectory(prefix="denoisereg-") as place:
         folder = Path(place)
@@ -212,7 +215,9 @@ def _readme(model: Model) -> str:
     return (
         f"# {_title(model)}\n\n{notes}\n\nDenoises single frames of microscopy movies. Made with napari-denoisereg by "
         f"{model.method.title} ({model.method.reference}).\n\n## Training\n\nTrained on: {data}. "
-        f"Iterations: {model.provenance.get('iterations', 'not recorded')}.\n\n## Validation\n\n"
-        "The network learnt from noisy data alone. Look at the difference between raw and denoised frames: it must show noise "
+        f"Iterations: {model.provenance.get('iterations', 'not recorded')}.\n\n"
+        "## Validation\n\n"
+        "The network learnt from noisy data alone. Every frame keeps its mean, and has the contrast that was right for the "
+        "movie this package was made with. Look at the difference between raw and denoised frames: it must show noise "
         "and no structure. Data with other noise or other pixel sizes need a model of their own.\n"
     )

@@ -111,13 +111,15 @@ class DenoiseReg(AffineNetworkRegistrar, kind="denoisereg"):
         step = {"denoise": self.to_dict(), "model": dict(model.provenance)}
         return (yield from denoise_with_network(stack, network, tile=self.tile, device=device, step=step))
 
-    def image_network(self, model: Model) -> BlindSpotUNet:
+    def image_network(self, model: Model, stack: Stack) -> BlindSpotUNet:  # noqa: ARG002 - as `Noise2Void.image_network`
         """The denoising network by itself, for other programs.
 
         Parameters
         ----------
         model : Model
             Trained by this method.
+        stack : Stack
+            Not looked at: `denoise` leaves the contrast as it was learnt, too.
 
         Returns
         -------
