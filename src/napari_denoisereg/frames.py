@@ -130,8 +130,26 @@ def denoise_with_network(
     def denoise(noisy: Tensor, _: Sequence[int]) -> Tensor:
         return predict(network.to(noisy.device), (noisy - mean) / std, tile) * std + mean
 
-    batch = max(1, 8 * 512**2 // (math.prod(stack.grid.shape) * (2 * reach + 1)))
+    batch = at_a_time(stack, reach)
     return (yield from denoise_frames(stack, denoise, device=device, batch=batch, step=step, reach=reach))
+
+
+def at_a_time(stack: Stack, reach: int = 0) -> int:
+    """How many frames a network is given at a time: many small ones, few large ones.
+
+    Parameters
+    ----------
+    stack : Stack
+        What is denoised.
+    reach : int
+        Neighbours on each side that come with each frame.
+
+    Returns
+    -------
+    int
+        At least one.
+    """
+    return max(1, 8 * 512**2 // (math.prod(stack.grid.shape) * (2 * reach + 1)))
 
 
 def denoise_frames(

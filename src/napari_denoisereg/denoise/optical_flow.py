@@ -12,7 +12,7 @@ import torch
 from skimage.registration import optical_flow_ilk
 from torch import Tensor
 
-from napari_denoisereg.geometry import Displacement, Grid, Identity, PerFrame, Transform, resample, smooth
+from napari_denoisereg.geometry import Displacement, Grid, Identity, PerFrame, Transform, resample, sample, smooth
 from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Pace, Progress, Steps
 
@@ -26,6 +26,8 @@ NOISE_FILTER = 2.0
 """Width of the Gaussian that noisy frames are smoothed with before, voxels; the best practice of all flows measured."""
 PICTURES = 64 * 512**2
 """Voxels of pictures kept at a time: a training draws frames at random, and a picture can cost a network's prediction."""
+INVERTED = 3
+"""Rounds that find where something came from; flows change little over their own length."""
 KEPT = 64 * 1024**2
 """Values of flows kept at a time; they are kept as coarse as they were estimated."""
 
@@ -148,6 +150,33 @@ def smoothed(frame: Tensor) -> Tensor:
         Same shape, smoothed by `NOISE_FILTER`.
     """
     return smooth(frame[None, None], NOISE_FILTER)[0, 0]
+
+
+def gone_on(frame: Tensor, flow: Tensor, share: float) -> Tensor:
+    """What a frame would show at another time, had everything gone on as it moved.
+
+    A point x of the fixed frame is at ``x + u(x)`` in this one, so at ``y = x + share * u(x)`` at the other time.
+
+    Parameters
+    ----------
+    frame : Tensor
+        ``(*spatial)``.
+    flow : Tensor
+        ``u``: ``(D, *spatial)``, voxels, from the fixed frame to this one.
+    share : float
+        How far away the other time is from the fixed frame, as a multiple of how far this frame is; -1 is as long before it as
+        this is after it.
+
+    Returns
+    -------
+    Tensor
+        Same shape as the frame; places it does not show repeat its edge.
+    """
+    places = Grid(tuple(frame.shape)).points(frame.device)
+    moved = flow
+    for _ in range(INVERTED):  # u at the x that is now at y
+        moved = sample(flow[None], (places - share * moved)[None])[0]
+    return sample(frame[None, None], (places + (1 - share) * moved)[None])[0, 0]
 
 
 def flow_of(stack: Stack) -> Steps[PerFrame]:
