@@ -28,7 +28,7 @@ METHODS = os.environ.get("METHODS", "gaussian total_variation fusion noise2void"
 VIDEO = os.environ.get("VIDEO", "deep_temporal small_data").split()  # methods that need neighbours in time
 PEERS = os.environ.get("PEERS", "wavelet nl_means bm3d careamics").split()
 PAIRS = os.environ.get("PAIRS", "1") != "0"
-BUDGET = {"iterations": int(os.environ.get("ITERATIONS", "300")), "seconds": float(os.environ.get("SECONDS", "120"))}
+BUDGET = {name: float(os.environ[name.upper()]) for name in ("iterations", "seconds") if name.upper() in os.environ}
 SETS = os.environ.get("SETS", "easy hard").split()
 HELD_BACK = 6  # the last fields of the wide-field pairs
 
@@ -45,7 +45,7 @@ def recipe(name: str) -> Callable[[dr.Stack], np.ndarray]:
 
 
 def method(kind: str) -> Callable[[dr.Stack], np.ndarray]:
-    """A denoiser by itself, fusion on single frames; networks are trained on the stack itself, within the budget."""
+    """A denoiser by itself, fusion on single frames; networks are trained on the stack, within their own budget or ours."""
     budget = BUDGET if Denoiser.members()[kind].is_trained else {}
     alone = Denoiser.coerce({"kind": kind, **({"reach": 0} if kind == "fusion" else budget)})
     return lambda stack: np.asarray(finish(alone.run(stack)).data)
@@ -116,7 +116,10 @@ def distinct(images: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[np.ndarr
 
 def main() -> None:
     say(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    say(f"networks are trained on the stack itself: at most {BUDGET['iterations']} iterations, {BUDGET['seconds']:g} s")
+    trained = {kind: Denoiser.members()[kind] for kind in METHODS + VIDEO if Denoiser.members()[kind].is_trained}
+    budgets = {kind: BUDGET.get("seconds", member.model_fields["seconds"].default) for kind, member in trained.items()}
+    most = f", at most {BUDGET['iterations']:g} iterations" if "iterations" in BUDGET else ""
+    say("networks are trained on the stack itself: " + ", ".join(f"{kind} {s:g} s" for kind, s in budgets.items()) + most)
     sets = (("denoise_widefield_pairs", "*_0_noisy.tif", HELD_BACK), ("denoise_fluorescence_pairs", "*_noisy.tif", None))
     for folder, pattern, count in sets if PAIRS else ():
         pairs(folder, pattern, count)

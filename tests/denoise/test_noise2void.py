@@ -194,7 +194,7 @@ def test_settings_of_before_the_options_mean_the_same() -> None:
     """A model of an earlier version says nothing of them."""
     old = {"kind": "noise2void", "seconds": 60.0, "iterations": 10, "patch": 64, "batch": 8, "learning_rate": 0.003}
     old |= {"schedule": "quick", "masked": 0.05, "radius": 2, "augmentation": 0.3, "tile": 512, "every": 25, "seed": 0}
-    assert Denoiser.coerce(old) == Noise2Void(iterations=10)
+    assert Denoiser.coerce(old) == Noise2Void(iterations=10, seconds=60.0, every=25)
     names = {name: tuple(value.shape) for name, value in Noise2Void().network(2, None).state_dict().items()}
     assert names["last.weight"] == (1, 16, 1, 1)
     assert names["decoder.2.0.weight"] == (16, 48, 3, 3)
