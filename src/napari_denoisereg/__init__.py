@@ -66,7 +66,7 @@ def denoise(
     Parameters
     ----------
     stack : Stack
-        One frame or more; a single image ``(y, x)`` is given as ``Stack(image[None], axes="tyx")``.
+        One frame or more; a single image ``(y, x)`` is given as ``Stack.of_image(image)``.
     method : Denoiser, str or mapping
         A Method, its kind (``"noise2void"``) or its settings.
     model : Model, str or Path, optional

@@ -78,10 +78,7 @@ def inspect(stack: Stack, *, least_frames: int = 2, may_drop: bool = False) -> S
         For too few frames, NaN or infinity, values beyond float32, constant frames; the message names the frames.
     """
     if stack.n_frames < least_frames:
-        raise ValueError(
-            f"Expected at least {least_frames} frames along {stack.frame_axis!r}, got {stack.n_frames} in {stack!r}; "
-            "open a time-lapse or a stack of sections, or check the axes."
-        )
+        raise ValueError(too_few(stack, least_frames))
     pace, rows, dropped = Pace(), list[tuple[float, ...]](), list[tuple[int, int]]()
     for number in range(stack.n_frames):
         for channel in range(stack.n_channels):
@@ -105,15 +102,73 @@ def inspect(stack: Stack, *, least_frames: int = 2, may_drop: bool = False) -> S
     )
 
 
+def too_few(stack: Stack, least_frames: int = 2) -> str:
+    """What to say of a stack that cannot be registered, as it has too few frames.
+
+    Parameters
+    ----------
+    stack : Stack
+        With too few.
+    least_frames : int
+        How many there must be.
+
+    Returns
+    -------
+    str
+        In plain words, with what to do instead.
+    """
+    if stack.is_image:
+        return (
+            f"Registration needs at least {least_frames} frames, and {stack.name!r} is {in_words(stack)}: it can only be "
+            "denoised (in napari switch Register off; on the command line: denoisereg denoise IMAGE OUTPUT fusion). "
+            "To register, open a time-lapse or a stack of sections."
+        )
+    return (
+        f"Registration needs at least {least_frames} frames along {stack.frame_axis!r}, and {stack.name!r} has "
+        f"{in_words(stack)}. Open a time-lapse or a stack of sections, or correct the axes; a frame by itself can only be "
+        "denoised."
+    )
+
+
+def in_words(stack: Stack) -> str:
+    """What a stack holds, in plain words.
+
+    Parameters
+    ----------
+    stack : Stack
+        Any stack.
+
+    Returns
+    -------
+    str
+        E.g. ``"25 frames of 532 × 532 px"``, ``"a single image of 512 × 512 px"``.
+    """
+    size = " × ".join(str(length) for length in stack.grid.shape)
+    extent = f"{size} {'px' if stack.grid.ndim == 2 else 'voxels'}"
+    channels = f", {stack.n_channels} channels" if stack.n_channels > 1 else ""
+    if stack.is_image:
+        return f"a single image of {extent}{channels}"
+    frames = "time points" if stack.frame_axis == "t" and "z" in stack.axes else "frames"
+    if stack.frame_axis == "z":
+        frames = "sections"
+    frames = frames if stack.n_frames != 1 else frames.removesuffix("s")
+    return f"{stack.n_frames} {frames} of {extent}{channels}"
+
+
 def _check_dropped(dropped: list[tuple[int, int]], stack: Stack, least_frames: int) -> None:
     """Refuse channels of which too little is left."""
     for channel in range(stack.n_channels):
         left = stack.n_frames - sum(which == channel for _, which in dropped)
         if left < least_frames:
-            of = f" of channel {channel}" if stack.n_channels > 1 else ""
+            whose = f"channel {channel} of {stack.name!r}" if stack.n_channels > 1 else repr(stack.name)
+            if stack.n_frames == 1:
+                raise ValueError(
+                    f"{whose} shows nothing: it has the same value everywhere. Check that the right file and channel was read."
+                )
             raise ValueError(
-                f"Expected at least {least_frames} frames{of} that show something, got {left} in {stack!r}; all others are "
-                "constant. Check that the file was read as it should be."
+                f"Only {left} of {stack.n_frames} frames of {whose} show anything, and at least {least_frames} must; the "
+                "others have the same value everywhere. Check that the file was read as it should be, with the right axes "
+                "and channel."
             )
 
 

@@ -32,7 +32,7 @@ class Stack:
     - ``data`` has ``shape``, ``dtype`` and basic slicing (numpy, dask, zarr, or a torch Tensor); it is never changed.
     - ``axes`` has one letter of ``"tczyx"`` per dimension, each at most once, ending in ``"yx"``.
     - ``spacing``, ``origin``, ``units`` have one entry per axis (defaults: 1, 0, ``"pixel"``).
-    - there are frames to go through: ``t``, or else ``z``.
+    - there are frames to go through: ``t``, or else ``z``. A single image is one frame along ``t``, see `of_image`.
 
     Parameters
     ----------
@@ -48,6 +48,8 @@ class Stack:
         Shown to people.
     history : tuple of mapping
         What was done to get here, JSON-ready.
+    is_image : bool
+        Whether this is a single image: its files and layers have no axis for its one frame.
 
     Raises
     ------
@@ -64,6 +66,42 @@ class Stack:
     units: tuple[str, ...] = ()
     name: str = "stack"
     history: tuple[Mapping[str, Any], ...] = ()
+    is_image: bool = False
+
+    @classmethod
+    def of_image(
+        cls,
+        data: Any,
+        axes: str = "yx",
+        *,
+        spacing: Sequence[float] = (),
+        origin: Sequence[float] = (),
+        units: Sequence[str] = (),
+        **more: Any,
+    ) -> "Stack":
+        """A single image as a stack of one frame, lazily.
+
+        Parameters
+        ----------
+        data : array
+            The values.
+        axes : str
+            ``"yx"`` or ``"cyx"``.
+        spacing, origin, units
+            One entry per axis of the image.
+        **more
+            ``name``, ``history``.
+
+        Returns
+        -------
+        Stack
+            Axes ``"tyx"`` or ``"tcyx"``; it can be denoised, not registered.
+        """
+        values = data if hasattr(data, "shape") and hasattr(data, "dtype") else np.asarray(data)
+        _check_letters(axes, tuple(values.shape))
+        frame = values[None] if isinstance(values, np.ndarray | da.Array | Tensor) else da.from_array(values, name=False)[None]
+        steps, starts = (1.0, *spacing) if spacing else (), (0.0, *origin) if origin else ()
+        return cls(frame, f"t{axes}", steps, starts, ("pixel", *units) if units else (), is_image=True, **more)
 
     def __post_init__(self) -> None:
         if isinstance(self.data, Tensor):
@@ -98,6 +136,11 @@ class Stack:
     def frame_axis(self) -> str:
         """``"t"``, or ``"z"`` for serial sections."""
         return "t" if "t" in self.axes else "z"
+
+    @property
+    def outer_axes(self) -> str:
+        """Axes of files and layers of this stack: ``axes``, for a single image without that of its one frame."""
+        return self.axes.replace(self.frame_axis, "") if self.is_image else self.axes
 
     @property
     def spatial_axes(self) -> str:
@@ -325,7 +368,7 @@ class Stack:
         return replace(self, data=data, axes=axes, spacing=cut(self.spacing), origin=cut(self.origin), units=cut(self.units))
 
 
-def _check_axes(axes: str, shape: tuple[int, ...]) -> None:
+def _check_letters(axes: str, shape: tuple[int, ...]) -> None:
     fits = len(axes) == len(shape) and len(set(axes)) == len(axes) and set(axes) <= set(AXES)
     if not fits:
         example = {2: "yx", 3: "tyx", 4: "tzyx", 5: "tczyx"}.get(len(shape), "tyx")
@@ -333,6 +376,10 @@ def _check_axes(axes: str, shape: tuple[int, ...]) -> None:
             f"Stack axes must be one letter of {AXES!r} per dimension, got {axes!r} for shape {shape}; "
             f"pass e.g. axes={example!r}."
         )
+
+
+def _check_axes(axes: str, shape: tuple[int, ...]) -> None:
+    _check_letters(axes, shape)
     if 0 in shape:
         raise ValueError(f"Every axis must have at least one entry, got shape {shape}.")
     if not axes.endswith("yx"):
@@ -340,7 +387,7 @@ def _check_axes(axes: str, shape: tuple[int, ...]) -> None:
     if not {"t", "z"} & set(axes):
         raise ValueError(
             f"Expected a series of frames along 't' or 'z', got axes {axes!r} with shape {shape}; a single image has nothing "
-            "to register to. Open the whole time-lapse or section stack."
+            "to register to. Open the whole time-lapse or section stack; to denoise one image use Stack.of_image(image)."
         )
 
 

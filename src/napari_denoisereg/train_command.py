@@ -13,6 +13,7 @@ from napari_denoisereg.device import choose
 from napari_denoisereg.method import Method
 from napari_denoisereg.model import Model
 from napari_denoisereg.model import load as load_model
+from napari_denoisereg.register import Registrar
 from napari_denoisereg.steps import Steps
 from napari_denoisereg.training import gone_on_with, saved_on_the_way
 
@@ -72,7 +73,8 @@ class TrainTask:
             if start is not None:
                 start.expect(type(self.method), stack.grid.ndim)
             try:
-                seen = with_bar(inspect(stack, may_drop=not self.labels), console)
+                least = 2 if isinstance(self.method, Registrar) else 1  # denoisers that need neighbours say so themselves
+                seen = with_bar(inspect(stack, least_frames=least, may_drop=not self.labels), console)
             except ValueError as error:
                 raise ValueError(f"{source}: {error}") from error  # which of many movies it is
             with plain_warnings(console):

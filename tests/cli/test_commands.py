@@ -78,6 +78,25 @@ def test_settings_of_a_method_reach_it(folder: Path) -> None:
     assert io.read(folder / "clean.ome.zarr").history[-1]["denoise"] == {"kind": "gaussian", "sigma": 2.5}
 
 
+@pytest.mark.parametrize("name", ["image.tif", "image.ome.zarr"])
+def test_a_single_image_is_denoised_as_it_is_and_learnt_from(
+    folder: Path, movie: SyntheticMovie, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    io.write(dr.Stack.of_image(movie.noisy[0]), folder / name)
+    assert _run("denoise", folder / name, folder / f"clean-{name}", "gaussian", "--spacing", 0.5, 0.5) == 0
+    clean = io.read(folder / f"clean-{name}")
+    assert (clean.outer_axes, clean.grid.shape) == ("yx", movie.noisy.shape[1:])
+    model, quick = folder / "one.safetensors", ("--iterations", 2, "--patch", 32)
+    assert _run("train", "noise2void", folder / name, "--output", model, *quick) == 0
+    assert load_model(model, [Denoiser]).provenance["iterations"] == 2
+    for words in (("register", folder / name, folder / "r.zarr", "affine"), ("run", folder / name, folder / "r.zarr")):
+        assert _run(*words) == 1
+        told = capsys.readouterr().err
+        assert "Registration needs at least 2 frames" in told
+        assert "is a single image of 72 × 72 px: it can only be denoised" in told
+        assert "denoisereg denoise IMAGE OUTPUT fusion" in told
+
+
 def test_a_model_is_trained_once_and_used_often(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = folder / "nuclei.safetensors"
     assert _run("train", "noise2void", folder / "movie.ome.tif", "--output", model, "--iterations", 2, "--patch", 32) == 0

@@ -56,8 +56,13 @@ def test_statistics_are_of_all_frames_and_channels(rng: np.random.Generator) -> 
 
 
 def test_one_frame_is_too_few(values: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="Expected at least 2 frames along 't', got 1"):
-        finish(inspect(Stack(values[:1], "tyx")))
+    size = " × ".join(map(str, values.shape[1:]))
+    with pytest.raises(ValueError, match=f"at least 2 frames along 't', and 'drift' has 1 frame of {size} px"):
+        finish(inspect(Stack(values[:1], "tyx", name="drift")))
+    with pytest.raises(
+        ValueError, match=f"at least 2 frames, and 'cells' is a single image of {size} px: it can only be denoised"
+    ):
+        finish(inspect(Stack.of_image(values[0], name="cells")))
     assert finish(inspect(Stack(values[:1], "tyx"), least_frames=1)).maximum == values[:1].max()
 
 
@@ -96,8 +101,10 @@ def test_constant_frames_may_be_noted_instead(values: np.ndarray) -> None:
     assert (seen.dropped_of(0), seen.dropped_of(1)) == ([1, 3], [3])
     assert seen.mean == pytest.approx(np.concatenate([data[:3, 1], data[[0, 2], 0]]).mean())
     data[:, 1] = 5
-    with pytest.raises(ValueError, match="at least 1 frames of channel 1 that show something, got 0"):
-        finish(inspect(Stack(data, "tcyx"), least_frames=1, may_drop=True))
+    with pytest.raises(ValueError, match=r"Only 0 of .* frames of channel 1 of 'drift' show anything, and at least 1 must"):
+        finish(inspect(Stack(data, "tcyx", name="drift"), least_frames=1, may_drop=True))
+    with pytest.raises(ValueError, match=r"^'cells' shows nothing: it has the same value everywhere"):
+        finish(inspect(Stack.of_image(data[0, 1], name="cells"), least_frames=1, may_drop=True))
 
 
 @pytest.mark.parametrize("factor", [1e18, 1e37, -1e200])

@@ -1,6 +1,7 @@
 """Stack: a lazy array with named axes that is never loaded whole."""
 
 from collections.abc import Callable
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -126,6 +127,20 @@ def test_repr_names_the_stack_and_never_its_values() -> None:
 
 def test_lists_become_arrays() -> None:
     assert Stack([[[1, 2], [3, 4]], [[1, 2], [3, 4]]], "tyx").shape == (2, 2, 2)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, da.from_array, torch.from_numpy, zarr.array, np.ndarray.tolist])
+def test_a_single_image_is_one_frame(kind: Any) -> None:
+    image = np.arange(12.0).reshape(3, 4)
+    stack = Stack.of_image(kind(image), spacing=(0.5, 0.25), units=("micrometer", "micrometer"), name="cell")
+    assert (stack.axes, stack.outer_axes, stack.shape, stack.is_image) == ("tyx", "yx", (1, 3, 4), True)
+    assert (stack.grid.spacing, stack.grid.units) == ((0.5, 0.25), ("micrometer", "micrometer"))
+    np.testing.assert_array_equal(stack.frame(0), image)
+    channels = Stack.of_image(np.stack([image, -image]), "cyx")
+    assert (channels.axes, channels.n_frames, channels.channel(1).outer_axes) == ("tcyx", 1, "yx")
+    np.testing.assert_array_equal(channels.channel(1).frame(0), -image)
+    with pytest.raises(ValueError, match="got 'cyx' for shape"):
+        Stack.of_image(image, "cyx")
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,19 @@ def test_metadata_is_what_the_specification_asks_for(tmp_path: Path, version: st
     np.testing.assert_array_equal(group["1"][0, 0, 0], np.rint(stack.data[0, :2, :2].mean()))
 
 
+@each_version
+@pytest.mark.parametrize("axes", ["yx", "cyx"])
+def test_a_single_image_stays_one(tmp_path: Path, axes: str, version: str) -> None:
+    image = _numbers(tuple(SIZES[axis] for axis in axes))
+    place = {"spacing": (1.0, 0.5, 0.25)[-len(axes) :], "units": ("pixel", "micrometer", "micrometer")[-len(axes) :]}
+    stack = Stack.of_image(image, axes, **place, name="cells")
+    path = write(stack, tmp_path / "a.ome.zarr", version=version, levels=2)
+    assert zarr.open(path)["0"].shape == image.shape
+    back = read(path)
+    assert (back.axes, back.outer_axes, back.grid) == (stack.axes, axes, stack.grid)
+    np.testing.assert_array_equal(np.asarray(back.data)[0], image)
+
+
 def test_chunks_are_one_frame_or_a_tile_of_it() -> None:
     movie = Stack(np.zeros((5, 1500, 300), np.uint8), "tyx")
     assert ome_zarr._chunks("tyx", movie.shape, movie) == (1, 1024, 300)

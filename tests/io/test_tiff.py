@@ -176,10 +176,23 @@ def test_few_frames_written_as_colours_can_be_named(tmp_path: Path, n_frames: in
     np.testing.assert_array_equal(np.asarray(stack.data), data)
 
 
-def test_single_image_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.tif"])
+@pytest.mark.parametrize("axes", ["yx", "cyx"])
+def test_a_single_image_is_one_frame_and_is_written_as_an_image(tmp_path: Path, axes: str, name: str) -> None:
+    image = _numbers((2, 6, 7)[-len(axes) :])
+    tifffile.imwrite(tmp_path / "given.tif", image, metadata={"axes": axes.upper()})
+    stack = read(tmp_path / "given.tif")
+    assert (stack.axes, stack.n_frames, stack.outer_axes, stack.is_image) == (f"t{axes}", 1, axes, True)
+    np.testing.assert_array_equal(np.asarray(stack.data)[0], image)
+    write(stack, tmp_path / name)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / name), image)
+    assert read(tmp_path / name).outer_axes == axes
+
+
+def test_spacing_of_a_single_image_is_said_for_its_own_axes(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", _numbers((6, 7)))
-    with pytest.raises(ValueError, match="single image"):
-        read(tmp_path / "a.tif")
+    stack = read(tmp_path / "a.tif", axes="yx", spacing=(0.5, 0.25), units=("µm", "µm"))
+    assert (stack.grid.spacing, stack.grid.units) == ((0.5, 0.25), ("micrometer", "micrometer"))
 
 
 def test_thumbnail_beside_the_movie_is_ignored(tmp_path: Path) -> None:

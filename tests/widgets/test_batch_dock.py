@@ -15,7 +15,7 @@ from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_denoisereg.io import read
-from napari_denoisereg.pipeline import presets
+from napari_denoisereg.pipeline import Pipeline, presets
 from napari_denoisereg.results import read_registration
 from napari_denoisereg.steps import Progress, Steps, finish
 from napari_denoisereg.widgets import batch_dock
@@ -258,6 +258,17 @@ def test_movies_are_found_and_results_left_out(folder: Path, output: Path) -> No
     os.utime(folder / "c.tif", (later, later))
     assert not is_finished(folder / "c.tif", made, recipe, axes="tyx")
     assert not is_finished(folder / "c.tif", output / "none.zarr", recipe)
+
+
+def test_single_images_are_denoised_by_recipes_that_do_not_register(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).normal(100, 10, (32, 40)).astype(np.float32)
+    tifffile.imwrite(tmp_path / "image.tif", image)
+    how = {"axes": "", "device": "cpu", "overwrite": False}
+    with pytest.raises(ValueError, match="switch Register off, save the recipe"):
+        finish(work(tmp_path / "image.tif", tmp_path / "out.zarr", presets()["fast"], **how))
+    assert not (tmp_path / "out.zarr").exists()
+    finish(work(tmp_path / "image.tif", tmp_path / "out.zarr", Pipeline(denoise={"kind": "gaussian"}), **how))
+    assert read(tmp_path / "out.zarr" / "denoised").outer_axes == "yx"
 
 
 def test_results_never_share_a_name(tmp_path: Path) -> None:

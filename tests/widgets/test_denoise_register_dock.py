@@ -35,7 +35,7 @@ class Pretend(Pipeline):
     flagged: ClassVar[tuple[int, ...]] = ()
 
     def run(self, stack: Any, *, device: str = "auto", models: Any = (), **_: Any) -> Steps[Result]:
-        yield from inspect(stack)
+        yield from inspect(stack, least_frames=2 if self.registrars else 1)
         try:
             for number in range(self.batches):
                 time.sleep(0.01)
@@ -235,17 +235,53 @@ def test_alignment_that_did_not_help_is_said(open_dock: Any, qtbot: Any, pretend
     [
         (lambda: Image(np.zeros((6, 32, 40, 3), np.uint8), rgb=True), "colour"),
         (lambda: Image([np.zeros((6, 32, 40)), np.zeros((6, 16, 20))], multiscale=True), "multiscale"),
-        (lambda: Image(np.zeros((32, 40))), "single 2D image"),
-        (lambda: movie(data=np.ones((1, 32, 40))), "Only 1 frame"),
         (lambda: Image(np.zeros((6, 32, 40), bool)), "bool"),
     ],
-    ids=["rgb", "multiscale", "2D", "one frame", "bool"],
+    ids=["rgb", "multiscale", "bool"],
 )
 def test_layers_of_the_wrong_kind_are_refused_in_place(open_dock: Any, layer: Any, words: str) -> None:
     viewer, dock = open_dock(layer())
     assert words in dock._source.words()
     assert not dock._run.isEnabled()
     assert len(viewer.layers) == 1
+
+
+@pytest.mark.usefixtures("pretend")
+@pytest.mark.parametrize("shape", [(32, 40), (1, 32, 40), (2, 32, 40)], ids=["image", "one frame", "channels"])
+def test_a_single_image_is_denoised_and_cannot_be_registered(open_dock: Any, qtbot: Any, shape: tuple[int, ...]) -> None:
+    labels = {2: ("y", "x"), 3: ("c" if shape[0] > 1 else "t", "y", "x")}[len(shape)]
+    data = np.random.default_rng(0).normal(size=shape)
+    place = {"scale": (1.0, 0.5, 0.25)[-len(shape) :], "translate": (0.0, 3.0, -2.0)[-len(shape) :], "axis_labels": labels}
+    viewer, dock = open_dock(Image(data, name="cells", colormap="green", contrast_limits=(-1, 2), **place))
+    assert not dock._register.isEnabled()
+    assert not dock._register.isChecked()
+    assert "at least two frames" in dock._one_frame.text()
+    run(qtbot, dock)
+    assert names(viewer) == ["cells", "cells [denoised]"]
+    clean = viewer.layers[1]
+    expected = data[:1] if labels[0] == "c" else data  # the pretended recipe makes the chosen channel only
+    np.testing.assert_allclose(clean.data, expected, rtol=1e-6)
+    np.testing.assert_array_equal(clean.affine, viewer.layers[0].affine)
+    np.testing.assert_array_equal(np.r_[clean.scale, clean.translate], np.r_[place["scale"], place["translate"]])
+    assert (clean.axis_labels, clean.colormap.name) == (labels, "green")
+
+
+@pytest.mark.usefixtures("pretend")
+def test_a_movie_after_an_image_is_registered_again(open_dock: Any, qtbot: Any) -> None:
+    viewer, dock = open_dock(Image(np.zeros((32, 40)), name="image"))
+    viewer.add_layer(movie())
+    assert dock._register.isEnabled() is (dock._source.chooser.layer().ndim == 3)
+    dock._source.chooser.set_layer(viewer.layers["image"])
+    dock.set_value(dock._engine.presets["sections"])
+    assert "choose a recipe with a denoiser" in dock._one_frame.text()
+    assert not dock._run.isEnabled()
+    dock.set_value(dock._engine.presets["fast"])
+    assert dock._run.isEnabled()
+    assert dock.value().registrars == ()
+    dock._source.chooser.set_layer(viewer.layers["cells"])
+    assert dock._register.isEnabled()
+    assert dock._register.isChecked()
+    assert dock._one_frame.isHidden()
 
 
 @pytest.mark.usefixtures("pretend")

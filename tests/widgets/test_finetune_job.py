@@ -88,6 +88,15 @@ def test_a_denoiser_learns_from_the_frames_that_were_recorded(movie: Callable, t
     assert lesson.model.provenance["data"][0]["shape"] == [3, 40, 48]
 
 
+def test_a_denoiser_learns_from_a_single_image_and_a_registrar_refuses_it(movie: Callable, tmp_path: Path) -> None:
+    image = Stack.of_image(movie("tyx").frame(0), name="cell")
+    view = InView((0, (slice(0, 40), slice(0, 48))))
+    lesson = finish(train(Order(quick(Noise2Void), (image,), device="cpu"), view, Library(tmp_path)))
+    assert lesson.sight.panels[0].pixels.shape == (40, 48)
+    with pytest.raises(ValueError, match="'cell' is a single image of 40 × 48 px: it can only be denoised"):
+        finish(train(Order(quick(VoxelMorph), (image,), device="cpu"), view, Library(tmp_path)))
+
+
 @pytest.mark.parametrize(("score", "is_warned"), [(4.9, True), (2.0, False)])
 def test_keypoints_tell_how_far_the_frames_were_apart(score: float, is_warned: bool, movie: Callable, tmp_path: Path) -> None:
     places = np.array([[10.0, 10.0], [20, 30], [30, 12]])

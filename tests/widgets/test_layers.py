@@ -148,10 +148,20 @@ def test_empty_layers_are_refused() -> None:
         stack_from(Image(np.zeros((0, 8, 8)), name="nothing", contrast_limits=(0, 1)))
 
 
-@pytest.mark.parametrize("axes", ["yx", "txy", "tty", "abc", "", "cyx"])
+@pytest.mark.parametrize("axes", ["yx", "txy", "tty", "abc", ""])
 def test_axes_that_do_not_fit_are_refused(axes: str) -> None:
     with pytest.raises(ValueError, match=r"axes"):
         stack_from(turned_layer(), axes)
+
+
+def test_a_single_image_is_a_frame_where_one_is_welcome() -> None:
+    layer = turned_layer()
+    with pytest.raises(ValueError, match="single 2D image"):
+        stack_from(layer, "cyx")
+    stack = stack_from(layer, "cyx", may_be_image=True)
+    assert (stack.axes, stack.outer_axes, stack.n_channels) == ("tcyx", "cyx", layer.data.shape[0])
+    with pytest.raises(ValueError, match="axes"):
+        stack_from(layer, "yx", may_be_image=True)
 
 
 def test_empty_axes_are_refused() -> None:

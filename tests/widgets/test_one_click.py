@@ -148,8 +148,6 @@ def test_cancel_stops_and_leaves_nothing(viewer: Any, qtbot: Any, monkeypatch: A
     [
         ([], "Nothing to work on"),
         ([Points(np.zeros((1, 3)))], "Nothing to work on"),
-        ([Image(np.zeros((32, 40)))], "single 2D image"),
-        ([Image(np.zeros((1, 32, 40)))], "only one frame"),
         ([Image(np.zeros((4, 32, 40, 3), np.uint8), rgb=True)], "colour"),
     ],
 )
@@ -159,6 +157,22 @@ def test_what_cannot_be_done_is_said(viewer: Any, told: list, layers: list, word
     choose(viewer, DENOISE)
     assert words in told[-1].message
     assert len(viewer.layers) == len(layers)
+
+
+@pytest.mark.parametrize(("shape", "words"), [((32, 40), "single 2D image"), ((1, 32, 40), "only one frame")])
+def test_an_image_is_denoised_and_cannot_be_aligned(
+    viewer: Any, told: list, qtbot: Any, shape: tuple[int, ...], words: str
+) -> None:
+    noisy = np.random.default_rng(0).normal(100, 10, shape).astype(np.float32)
+    viewer.add_layer(Image(noisy, name="cell", scale=[0.5] * len(shape)))
+    choose(viewer, ALIGN)
+    assert words in told[-1].message
+    choose(viewer, DENOISE)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=60_000)
+    clean = viewer.layers["cell [denoised]"]
+    assert clean.data.shape == shape
+    np.testing.assert_array_equal(clean.scale, [0.5] * len(shape))
+    assert np.std(clean.data) < 0.5 * np.std(noisy)
 
 
 def test_two_movies_and_none_selected_asks(viewer: Any, told: list) -> None:

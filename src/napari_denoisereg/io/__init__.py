@@ -66,7 +66,8 @@ def read(
     Returns
     -------
     Stack
-        With spacing, origin and units; nothing but metadata is read yet.
+        With spacing, origin and units; nothing but metadata is read yet. A single image is a stack of one frame, see
+        `Stack.of_image`; what is made of it is written as a single image again.
 
     Raises
     ------
@@ -83,8 +84,11 @@ def read(
         raise ValueError(f"Expected a .tif, .tiff or .zarr to read, got {path}; export it to one of these, e.g. with Fiji.")
     if not spacing and not units:
         return stack
+    # A single image has no axis that its frame's spacing could be said of.
+    steps, named = tuple(spacing), tuple(map(canonical, units))
+    steps, named = ((1.0, *steps) if steps else (), ("pixel", *named) if named else ()) if stack.is_image else (steps, named)
     # An origin in other units would put the stack somewhere else.
-    return replace(stack, spacing=tuple(spacing) or stack.spacing, units=tuple(map(canonical, units)) or stack.units, origin=())
+    return replace(stack, spacing=steps or stack.spacing, units=named or stack.units, origin=())
 
 
 def check_suffix(path: str | Path, suffixes: Sequence[str] = WRITTEN) -> None:

@@ -5,7 +5,7 @@ group's attribute ``"napari-denoisereg"`` keeps the history of the stack (the re
 beside its place and moved there at the end, so a run that is cancelled or killed leaves the old or the complete new one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,7 +42,8 @@ def read(path: str | Path, *, axes: str | None = None, name: str | None = None) 
     Returns
     -------
     Stack
-        Level 0 of the image; data is a dask array that reads chunk by chunk.
+        Level 0 of the image; data is a dask array that reads chunk by chunk. A single image (axes ``"yx"``, ``"cyx"``) is a
+        stack of one frame, see `Stack.of_image`.
 
     Raises
     ------
@@ -75,7 +76,7 @@ def read(path: str | Path, *, axes: str | None = None, name: str | None = None) 
     _check_letters(letters, array.shape, source)
     keep = {axis: n for n, axis in enumerate(letters)}
     ordered = "".join(axis for axis in AXES if axis in letters)
-    return Stack(
+    return _kind(ordered)(
         _lazy(array, source).transpose(tuple(keep[axis] for axis in ordered)),
         ordered,
         spacing=tuple(place.spacing[keep[axis]] for axis in ordered),
@@ -153,7 +154,7 @@ def write_into(
     Steps of Path
         Long work; when it is closed the caller deletes what is there.
     """
-    axes = "".join(axis for axis in AXES if axis in stack.axes)
+    axes = "".join(axis for axis in AXES if axis in stack.outer_axes)
     group = zarr.create_group(folder, zarr_format=2 if version == "0.4" else 3)
     arrays = [_create(group, stack, axes, level, compressed) for level in range(levels)]
     pace = Pace()
@@ -279,9 +280,13 @@ def _bare_array(array: Any, source: Path, axes: str | None, name: str | None) ->
     _check_letters(letters.lower(), array.shape, source)
     data = _lazy(array, source)
     ordered = "".join(axis for axis in AXES if axis in letters.lower())
-    return Stack(
+    return _kind(ordered)(
         data.transpose(tuple(letters.lower().index(axis) for axis in ordered)), ordered, name=name or source.name.split(".")[0]
     )
+
+
+def _kind(axes: str) -> Callable[..., Stack]:
+    return Stack if {"t", "z"} & set(axes) else Stack.of_image
 
 
 def _check_letters(letters: str, shape: Sequence[int], source: Path) -> None:

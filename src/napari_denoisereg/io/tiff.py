@@ -47,7 +47,8 @@ def read(path: str | Path, *, axes: str | None = None, name: str | None = None) 
     Returns
     -------
     Stack
-        Axes in the order ``tczyx``, those of length 1 left out; data is a dask array that reads page by page.
+        Axes in the order ``tczyx``, those of length 1 left out; data is a dask array that reads page by page. A single image
+        is a stack of one frame, see `Stack.of_image`.
 
     Raises
     ------
@@ -82,7 +83,8 @@ def read(path: str | Path, *, axes: str | None = None, name: str | None = None) 
     data = lazy(Pieces(reader, series.shape, series.dtype, source), chunks)
     data, letters = _arranged(data, series, axes, source)
     stem = source.name.split(".")[0] or source.name
-    return Stack(data, letters, name=name or stem, **calibration.arguments(letters))
+    make = Stack if {"t", "z"} & set(letters) else Stack.of_image
+    return make(data, letters, name=name or stem, **calibration.arguments(letters))
 
 
 def write(
@@ -223,9 +225,7 @@ def _arranged(data: da.Array, series: tifffile.TiffPageSeries, axes: str | None,
     if axes is None:
         letters = _named(series.get_axes(squeeze=False), full, path)
         kept = [n for n, size in enumerate(full) if size > 1 or letters[n] in "yx"]
-        if not {"t", "z"} & {letters[n] for n in kept}:
-            kept += [n for n, letter in enumerate(letters) if letter == ("t" if "t" in letters else "z")]
-        shape, letters = tuple(full[n] for n in sorted(kept)), "".join(letters[n] for n in sorted(kept))
+        shape, letters = tuple(full[n] for n in kept), "".join(letters[n] for n in kept)
     else:
         letters = axes.lower()
         fitting = [shape for shape in (tuple(series.shape), full) if len(shape) == len(letters)]

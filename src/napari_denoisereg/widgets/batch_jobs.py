@@ -21,6 +21,10 @@ READABLE = (".tif", ".tiff", ".zarr")
 RESULT = ".zarr"
 State = Literal["waiting", "running", "done", "skipped", "failed", "cancelled"]
 LONGEST_REASON = 400
+ONLY_AN_IMAGE = (
+    "This is a single image, with nothing to align it to, and the recipe registers. In the dock 'Denoise and register' switch "
+    "Register off, save the recipe under a name, and choose it here."
+)
 
 
 @dataclass
@@ -175,6 +179,8 @@ def work(source: Path, target: Path, recipe: Pipeline, *, axes: str, device: str
 
     yield Progress(0, 1, f"reading {source.name}")
     stack = io.read(source, axes=axes or None)
+    if stack.is_image and recipe.registrars:
+        raise ValueError(ONLY_AN_IMAGE)
     io.check_writable(target, results.expected_bytes(stack), overwrite=overwrite)
     result = yield from portion(recipe.run(stack, device=device), 0.0, 0.9)
     yield from portion(results.write_result(result, target, overwrite=overwrite, axes=axes), 0.9, 1.0, "writing")

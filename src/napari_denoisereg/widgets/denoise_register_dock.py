@@ -18,6 +18,7 @@ from napari_denoisereg.widgets.denoise_register_job import (
     Outcome,
     denoises,
     load_engine,
+    of_one_frame,
     run_recipe,
     without_parts,
 )
@@ -34,6 +35,7 @@ from napari_denoisereg.widgets.recipe_actions import RecipeActions
 from napari_denoisereg.widgets.recipe_form import RecipeForm
 from napari_denoisereg.widgets.recipe_text import NO_GUIDE, NO_REGION, NO_START, Job
 from napari_denoisereg.widgets.region_chooser import RegionChooser
+from napari_denoisereg.widgets.register_switch import ONE_FRAME, RegisterSwitch
 from napari_denoisereg.widgets.result_layers import show_results
 from napari_denoisereg.widgets.runner import Runner, report
 from napari_denoisereg.widgets.section import Section
@@ -80,7 +82,7 @@ class DenoiseRegisterDock(Dock):
 
     # ------------------------------------------------------------------------------------------ making
     def _make_widgets(self) -> None:
-        self._source = SourceForm(self._viewer)
+        self._source = SourceForm(self._viewer, least_frames=1)
         self._recipes = QComboBox()
         calm(self._recipes)
         self._recipes.setToolTip("How much time to spend. Each recipe is a set of methods and settings, shown under Advanced.")
@@ -88,8 +90,8 @@ class DenoiseRegisterDock(Dock):
         self._about = wrapped_label()
         self._denoise = QCheckBox("Denoise")
         self._denoise.setToolTip("Make a movie without noise: layer [denoised].")
-        self._register = QCheckBox("Register")
-        self._register.setToolTip("Align all frames with the first one: layers [aligned] and [displacement].")
+        self._register = RegisterSwitch()
+        self._one_frame = wrapped_label()
         self._device = DeviceChooser()
         self._sections = SectionsAdvice(FIRST_RECIPE)
         self._advanced_page = QWidget()
@@ -127,6 +129,7 @@ class DenoiseRegisterDock(Dock):
         parts.addStretch(1)
         parts.addWidget(help_button("tutorials/first-movie"))
         rows.addRow(parts)
+        rows.addRow(self._one_frame)
         rows.addRow(self._estimate)
         rows.addRow(row_label("Device"), self._device)
         rows.addRow(self._advanced)
@@ -168,7 +171,12 @@ class DenoiseRegisterDock(Dock):
         if self._recipe is None:
             raise ValueError("The engine is still loading; wait a moment.")
         recipe = self._recipe if self._form is None else self._form.value()
+        if not self._register.isEnabled():
+            return self._named(of_one_frame(recipe, denoise=self._denoise.isChecked()))
         wanted = without_parts(recipe, denoise=self._denoise.isChecked(), register=self._register.isChecked())
+        return self._named(wanted)
+
+    def _named(self, wanted: Pipeline) -> Pipeline:
         changes: dict[str, Any] = {"channel": self._source.channel(), "name": str(self._recipes.currentData())}
         if changes["name"] == CUSTOM:
             changes["description"] = ""
@@ -189,7 +197,7 @@ class DenoiseRegisterDock(Dock):
         self._recipes.blockSignals(False)
         self._about.setText(recipe.description or ABOUT_CUSTOM)
         self._denoise.setChecked(denoises(recipe))
-        self._register.setChecked(bool(recipe.registrars))
+        self._register.want(bool(recipe.registrars))
         self._sections.follow(recipe.name)
         if self._form is not None:
             self._form.blockSignals(True)
@@ -210,7 +218,9 @@ class DenoiseRegisterDock(Dock):
         self._source.set_ready()
 
     def _on_source_changed(self) -> None:
-        self._sections.look_at(self._source.stack())
+        stack = self._source.stack()
+        self._sections.look_at(stack)
+        self._register.allow(stack is None or stack.n_frames > 1)
         self._refresh_buttons()
 
     def _on_recipe_chosen(self, _: int) -> None:
@@ -335,6 +345,8 @@ class DenoiseRegisterDock(Dock):
         if recipe is not None and self._source.stack() is None:
             problem = self._source.words()  # under the layer, too
         self._run.setToolTip(problem or ABOUT_RUN)
+        self._one_frame.setText(problem or ONE_FRAME)
+        self._one_frame.setVisible(not self._register.isEnabled())
         self._save.setEnabled(recipe is not None)
         self._actions.setEnabled(is_ready)
         self._show_frame.setEnabled(is_ready and has_preview)

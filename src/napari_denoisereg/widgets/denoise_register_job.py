@@ -26,6 +26,7 @@ MOST_NAMED = 12  # frames in one warning
 MOST_TOLD = 3  # frames whose reason is written out
 LEAST_GAIN = 0.05  # of the correlation with the first frame, for an alignment to have helped
 CERTAIN = 0.9  # a movie that hardly moves cannot gain
+NOT_ONE_FRAME = "This recipe needs at least two frames, and here is only one: choose a recipe with a denoiser, such as Fast."
 FOLLOWS_CELLS = "patches"
 CELLS = " (Cells, where cells crawl past each other)"
 
@@ -153,6 +154,33 @@ def without_parts(recipe: Pipeline, *, denoise: bool, register: bool) -> Pipelin
     if register and not wanted.registrars:
         raise ValueError("This recipe does not register: add a step under Advanced, or switch off Register.")
     return wanted
+
+
+def of_one_frame(recipe: Pipeline, *, denoise: bool = True) -> Pipeline:
+    """What of a recipe can be done with a single frame.
+
+    Parameters
+    ----------
+    recipe : Pipeline
+        The whole recipe.
+    denoise : bool
+        Whether that is wanted.
+
+    Returns
+    -------
+    Pipeline
+        Its denoiser.
+
+    Raises
+    ------
+    ValueError
+        When it has none, or one that learns to register at the same time, or nothing is wanted.
+    """
+    if recipe.denoise is None:
+        raise ValueError(NOT_ONE_FRAME)
+    if not denoise:
+        raise ValueError("Nothing to do: switch on Denoise.")
+    return recipe.model_copy(update={"registrars": ()})
 
 
 def denoises(recipe: Pipeline) -> bool:

@@ -98,7 +98,8 @@ def rate_key(recipe: Pipeline, stack: Stack, device: str) -> str:
         JSON.
     """
     methods = [{**each.to_dict(), "seconds": None, "iterations": None} for each in _methods(recipe)]
-    return json.dumps([methods, recipe.series.to_dict(), recipe.keep_denoised, stack.grid.ndim, device], sort_keys=True)
+    alone = ["one frame"] if stack.n_frames < 2 else []  # without neighbours some methods do something else
+    return json.dumps([methods, recipe.series.to_dict(), recipe.keep_denoised, stack.grid.ndim, device, *alone], sort_keys=True)
 
 
 def rest_rate(recipe: Pipeline, stack: Stack, seconds: float) -> float:

@@ -69,7 +69,7 @@ class MoreLayers(QWidget):
             When a layer is no movie.
         """
         ticked = [layer for number, layer in enumerate(self._layers) if self._is_ticked(number)]
-        return tuple(stack_from(layer).channel(0) for layer in ticked)
+        return tuple(stack_from(layer, may_be_image=True).channel(0) for layer in ticked)
 
     def connect_viewer(self) -> None:
         """Follow the viewer's layers."""
@@ -95,7 +95,7 @@ class MoreLayers(QWidget):
         self._layers = [
             layer
             for layer in self._viewer.layers
-            if isinstance(layer, Image) and layer != self._main and layer.ndim > 2 and METADATA_KEY not in layer.metadata
+            if isinstance(layer, Image) and layer != self._main and METADATA_KEY not in layer.metadata
         ]
         self._list.clear()
         for layer in self._layers:
@@ -153,12 +153,13 @@ class LabelsRow(QWidget):
         layer = self._choice.currentData()
         if layer is None or layer not in self._viewer.layers:
             return None
-        if tuple(layer.data.shape) != movie.shape:
+        expected = movie.shape[1:] if movie.is_image else movie.shape
+        if tuple(layer.data.shape) != expected:
             raise ValueError(
-                f"Expected labels as large as the movie, {movie.shape}, got layer {layer.name!r} of {tuple(layer.data.shape)}; "
+                f"Expected labels as large as the movie, {expected}, got layer {layer.name!r} of {tuple(layer.data.shape)}; "
                 "draw them on the movie itself (button 'New labels layer'). Frames without any are left out."
             )
-        return replace(movie, data=layer.data, name=layer.name)
+        return replace(movie, data=layer.data[None] if movie.is_image else layer.data, name=layer.name)
 
 
 def place_in_view(layer: Image, stack: Stack, viewer: Any) -> tuple[int, tuple[slice, ...]]:
@@ -180,13 +181,14 @@ def place_in_view(layer: Image, stack: Stack, viewer: Any) -> tuple[int, tuple[s
     """
     point = layer.world_to_data(viewer.dims.point)
     low, high = np.asarray(layer.corner_pixels)
-    place = stack.axes.index(stack.frame_axis)
-    frame = int(np.clip(round(float(point[place])), 0, stack.n_frames - 1))
+    axes, frame = stack.outer_axes, 0
+    if not stack.is_image:
+        frame = int(np.clip(round(float(point[axes.index(stack.frame_axis)])), 0, stack.n_frames - 1))
     shown = {layer.ndim - viewer.dims.ndim + axis for axis in viewer.dims.displayed}
     region = []
     for axis in stack.spatial_axes:
-        number = stack.axes.index(axis)
-        length = stack.shape[number]
+        number = axes.index(axis)
+        length = layer.data.shape[number]
         start, stop = 0, length
         if number not in shown:
             start = int(np.clip(round(float(point[number])), 0, length - 1))

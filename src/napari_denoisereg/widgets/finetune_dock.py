@@ -72,7 +72,7 @@ class FineTuneDock(Dock):
 
     # ------------------------------------------------------------------------------------------ making
     def _make_widgets(self) -> None:
-        self._source = SourceForm(self._viewer)
+        self._source = SourceForm(self._viewer, least_frames=1)
         self._more = MoreLayers(self._viewer)
         self._labels = LabelsRow(self._viewer)
         self._start = StartForm()

@@ -130,13 +130,15 @@ def train(order: Order, view: InView, library: Library) -> Steps[Lesson]:
     from napari_denoisereg import device as devices
     from napari_denoisereg.checks import inspect
     from napari_denoisereg.denoise import Denoiser
+    from napari_denoisereg.register import Registrar
     from napari_denoisereg.training import gone_on_with, saved_on_the_way
 
     # Labels and keypoints belong to frames by their numbers: then none can be left out.
     count, may_drop = len(order.stacks), isinstance(order.method, Denoiser)
+    least = 2 if isinstance(order.method, Registrar) else 1  # denoisers that need neighbours say so themselves
     stacks: list[Stack] = []
     for number, stack in enumerate(order.stacks):
-        look = inspect(stack, may_drop=may_drop)
+        look = inspect(stack, least_frames=least, may_drop=may_drop)
         seen = yield from portion(look, 0.02 * number / count, 0.02 * (number + 1) / count)
         seen.warn_of_dropped()
         stacks.append(stack.without_frames(seen.dropped_of(0)))

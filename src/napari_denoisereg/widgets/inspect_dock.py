@@ -24,13 +24,16 @@ from napari_denoisereg.widgets.inspect_results import Position, Results, axes_of
 from napari_denoisereg.widgets.inspect_traces import TracesView
 from napari_denoisereg.widgets.inspect_view import View
 from napari_denoisereg.widgets.layer_chooser import LayerChooser
-from napari_denoisereg.widgets.layers import in_words
+from napari_denoisereg.widgets.layers import IMAGE_AXES, in_words
 from napari_denoisereg.widgets.runner import report
 from napari_denoisereg.widgets.section import Section
 from napari_denoisereg.widgets.source_form import NO_LAYER, row_label, wrapped_label
 
 ROLES = {"denoised": "Denoised", "aligned": "Aligned", "displacement": "Displacement", "keypoints": "Keypoints"}
 NOTHING = "none"
+ONE_IMAGE = (
+    "A single image has no frames to compare. To judge what denoising did, switch the eye of its layer [denoised] on and off."
+)
 
 
 class InspectDock(Dock):
@@ -172,6 +175,9 @@ class InspectDock(Dock):
             self._set_results(None, NO_LAYER)
             return
         axes = axes_of(layer, self._viewer.layers)
+        if axes in IMAGE_AXES:
+            self._set_results(None, ONE_IMAGE)
+            return
         try:
             results = results_of(layer, axes, self._offer(layer, axes))
         except (TypeError, ValueError) as error:

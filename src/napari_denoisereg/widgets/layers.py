@@ -19,7 +19,7 @@ import numpy as np
 from napari.layers import Image, Layer
 from napari.utils.transforms import CompositeAffine
 
-from napari_denoisereg.widgets.unsuitable import refuse_unsuitable
+from napari_denoisereg.widgets.unsuitable import nothing_to_align, refuse_unsuitable
 
 if TYPE_CHECKING:
     from napari_denoisereg.method import Method
@@ -40,6 +40,7 @@ AXIS_NAMES = {
     "x": ("x", "col", "cols", "column", "columns", "width"),
 }
 LETTERS = {name: letter for letter, names in AXIS_NAMES.items() for name in names}
+IMAGE_AXES = ("yx", "cyx")
 TIME_UNITS = ("second", "minute", "hour", "day")
 # What the axes before y and x are when nothing says so.
 LEADING_AXES = {0: "", 1: "t", 2: "tz", 3: "tcz"}
@@ -89,7 +90,7 @@ def is_unlabelled(layer: Layer) -> bool:
     return not named and not any(str(unit).endswith(TIME_UNITS) for unit in layer.units)
 
 
-def stack_from(layer: Layer, axes: str | None = None) -> Stack:
+def stack_from(layer: Layer, axes: str | None = None, *, may_be_image: bool = False) -> Stack:
     """Turn an image layer into a stack, without reading or copying its data.
 
     Parameters
@@ -98,6 +99,8 @@ def stack_from(layer: Layer, axes: str | None = None) -> Stack:
         A single-scale, single-colour image layer with frames to go through.
     axes : str, optional
         One letter of ``"tczyx"`` per axis, detected by default.
+    may_be_image : bool
+        Whether a single image (axes ``"yx"`` or ``"cyx"``) is welcome.
 
     Returns
     -------
@@ -109,13 +112,17 @@ def stack_from(layer: Layer, axes: str | None = None) -> Stack:
     TypeError
         For layers that are no images, RGB, multiscale, bool or complex data.
     ValueError
-        For a single 2D image, an empty layer, and axes that do not fit the data.
+        For a single 2D image where none is welcome, an empty layer, and axes that do not fit the data.
     """
     from napari_denoisereg.stack import Stack
 
     refuse_unsuitable(layer)
     chosen = detect_axes(layer) if axes is None else axes
-    return Stack(
+    is_image = chosen in IMAGE_AXES and len(chosen) == layer.ndim
+    if is_image and not may_be_image:
+        raise ValueError(nothing_to_align(layer.name))
+    make = Stack.of_image if is_image else Stack
+    return make(
         layer.data,
         axes=chosen,
         spacing=tuple(abs(float(step)) for step in layer.scale),
@@ -135,15 +142,11 @@ def in_words(stack: Stack) -> str:
     Returns
     -------
     str
-        E.g. ``"25 frames of 532 × 532 px"``.
+        See `checks.in_words`.
     """
-    frames = "time points" if stack.frame_axis == "t" and "z" in stack.axes else "frames"
-    if stack.frame_axis == "z":
-        frames = "sections"
-    frames = frames if stack.n_frames != 1 else frames.removesuffix("s")
-    size = " × ".join(str(length) for length in stack.grid.shape)
-    channels = f", {stack.n_channels} channels" if stack.n_channels > 1 else ""
-    return f"{stack.n_frames} {frames} of {size} {'px' if stack.grid.ndim == 2 else 'voxels'}{channels}"
+    from napari_denoisereg import checks
+
+    return checks.in_words(stack)
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,7 +278,7 @@ def image_layer_data(
     LayerDataTuple
         Named ``"<source> [<suffix>]"``.
     """
-    data, steps, start = stack.data, [], []
+    data, steps, start = stack.data[0] if stack.is_image else stack.data, [], []
     for place, axis in enumerate(look.axes):
         if axis not in stack.axes:
             data = data[(slice(None),) * place + (None,)]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 RECIPE, DOCK = "fast", "Fast results"
 DENOISE, ALIGN = "Denoise (fast)", "Align time-lapse (fast)"
-NO_LAYER = "Nothing to work on: open a time-lapse or a stack of sections, select it in the layer list, and try again."
+NO_LAYER = "Nothing to work on: open a time-lapse, a stack of sections or an image, select it in the layer list, and try again."
 SEVERAL = "Several layers could be meant: select one movie in the layer list, and try again."
 
 
@@ -62,7 +62,7 @@ class OneClickDock(Dock):
         Parameters
         ----------
         layer : Image
-            A movie or a stack of sections.
+            A movie or a stack of sections; to denoise, a single image, too.
         denoise : bool
             Denoise it; else align it.
         """
@@ -70,8 +70,8 @@ class OneClickDock(Dock):
             show_warning("One job at a time: wait for the present one or cancel it.")
             return
         try:
-            stack = stack_from(layer)
-            if stack.n_frames < 2:
+            stack = stack_from(layer, may_be_image=denoise)
+            if stack.n_frames < 2 and not denoise:
                 raise ValueError(f"{layer.name!r} has only one frame along {stack.frame_axis!r}; open the whole movie.")
         except (TypeError, ValueError) as error:
             report(error)

@@ -129,11 +129,12 @@ def stack_lines(job: Job, variable: str) -> Steps[list[str]]:
     """
     path = yield from checked_file(job)
     stack, place = job.stack, _place(job.stack)
-    options = f"axes={stack.axes!r}, spacing={place['spacing']!r}, units={place['units']!r}"
+    options = f"axes={stack.outer_axes!r}, spacing={place['spacing']!r}, units={place['units']!r}"
     if path is not None:
         return [f"{variable} = dr.read({str(path)!r}, {options})"]
     layer = f"viewer.layers[{stack.name!r}]"
-    return [f"layer = {layer}", f"{variable} = dr.Stack(layer.data, {options}, name=layer.name)"]
+    maker = "dr.Stack.of_image" if stack.is_image else "dr.Stack"
+    return [f"layer = {layer}", f"{variable} = {maker}(layer.data, {options}, name=layer.name)"]
 
 
 def command_text(job: Job) -> Steps[str]:
@@ -162,7 +163,7 @@ def command_text(job: Job) -> Steps[str]:
     place = _place(job.stack)
     settings = _settings(job.recipe)
     words = ["denoisereg", "run", str(path), str(path.with_name(f"{path.name.partition('.')[0]}-result.zarr"))]
-    words += ["--recipe", settings if isinstance(settings, str) else json.dumps(settings), "--axes", job.stack.axes]
+    words += ["--recipe", settings if isinstance(settings, str) else json.dumps(settings), "--axes", job.stack.outer_axes]
     words += ["--spacing", *map(repr, place["spacing"]), "--units", *place["units"], "--device", job.device]
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
@@ -188,7 +189,7 @@ def checked_file(job: Job) -> Steps[Path | None]:
         return None
     path = Path(job.path).absolute()
     try:
-        stored = io.read(path, axes=job.stack.axes)
+        stored = io.read(path, axes=job.stack.outer_axes)
     except (OSError, ValueError, TypeError):  # a format that only a reader of napari knows
         return None
     is_same = stored.shape == job.stack.shape and stored.dtype == job.stack.dtype
@@ -211,7 +212,8 @@ def _settings(recipe: Pipeline) -> str | dict[str, Any]:
 def _place(stack: Stack) -> dict[str, Any]:
     from napari_denoisereg.geometry.units import canonical
 
+    places = [stack.axes.index(axis) for axis in stack.outer_axes]
     return {
-        "spacing": tuple(float(step) for step in stack.spacing),
-        "units": tuple(canonical(str(unit)) for unit in stack.units),
+        "spacing": tuple(float(stack.spacing[place]) for place in places),
+        "units": tuple(canonical(str(stack.units[place])) for place in places),
     }

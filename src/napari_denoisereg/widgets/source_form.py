@@ -16,7 +16,12 @@ from napari_denoisereg.widgets.preferences import recall, remember
 if TYPE_CHECKING:
     from napari_denoisereg.stack import Stack
 
-AXES_CHOICES = {3: ("tyx", "zyx"), 4: ("tzyx", "tcyx", "czyx", "zcyx", "ctyx"), 5: ("tczyx", "tzcyx", "ctzyx")}
+AXES_CHOICES = {
+    2: ("yx",),
+    3: ("tyx", "zyx", "cyx"),
+    4: ("tzyx", "tcyx", "czyx", "zcyx", "ctyx"),
+    5: ("tczyx", "tzcyx", "ctzyx"),
+}
 CORRECTIONS = "axes"
 LEAST_SIDE = 8  # px of a picture
 NO_LAYER = "Open a time-lapse or a stack of sections first, or try File > Open Sample."
@@ -32,7 +37,7 @@ class SourceForm(QWidget):
     viewer : napari.Viewer
         Whose layers.
     least_frames : int
-        Fewer are refused.
+        Fewer are refused; with 1 a single image is welcome.
     parent : QWidget, optional
         Qt parent.
     """
@@ -86,7 +91,7 @@ class SourceForm(QWidget):
     def look(self) -> Look | None:
         """How the chosen layer lies and looks at this moment; None where there is no stack."""
         layer = self.chooser.layer()
-        return None if layer is None or self._stack is None else Look.of(layer, self._stack.axes)
+        return None if layer is None or self._stack is None else Look.of(layer, self._stack.outer_axes)
 
     def channel(self) -> int:
         """The chosen channel, 0 where there is only one."""
@@ -95,7 +100,7 @@ class SourceForm(QWidget):
     def frame_in_view(self) -> int:
         """Number of the chosen layer's frame that the viewer shows, or the nearest one."""
         layer, stack = self.chooser.layer(), self._stack
-        if layer is None or stack is None:
+        if layer is None or stack is None or stack.is_image:
             return 0
         index = layer.world_to_data(self._viewer.dims.point)[stack.axes.index(stack.frame_axis)]
         return int(np.clip(round(float(index)), 0, stack.n_frames - 1))
@@ -127,7 +132,7 @@ class SourceForm(QWidget):
         self._refresh()
         layer = self.chooser.layer()
         if layer is not None and self._stack is not None and is_unlabelled(layer):
-            remember(CORRECTIONS, {**dict(recall(CORRECTIONS, {})), detect_axes(layer): self._stack.axes})
+            remember(CORRECTIONS, {**dict(recall(CORRECTIONS, {})), detect_axes(layer): self._stack.outer_axes})
 
     def _refresh(self) -> None:
         layer = self.chooser.layer()
@@ -137,7 +142,8 @@ class SourceForm(QWidget):
         elif self._is_ready:
             try:
                 self._stack = self._read(layer)
-                self._words.setText(in_words(self._stack))
+                said = in_words(self._stack)
+                self._words.setText(said[0].upper() + said[1:])
             except (TypeError, ValueError) as error:
                 self._words.setText(f"⚠ {error}")
         n_channels = 1 if self._stack is None else self._stack.n_channels
@@ -147,7 +153,8 @@ class SourceForm(QWidget):
         self.changed.emit()
 
     def _read(self, layer: Any) -> Stack:
-        stack = stack_from(layer, str(self._axes.currentText()).strip())
+        axes = str(self._axes.currentText()).strip()
+        stack = stack_from(layer, axes, may_be_image=self._least_frames < 2)
         if stack.n_frames < self._least_frames:
             raise ValueError(
                 f"Only {in_words(stack)} along {stack.frame_axis!r}: there is nothing to align. "

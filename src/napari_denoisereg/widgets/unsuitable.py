@@ -7,7 +7,7 @@ from napari.layers import Image, Layer
 
 
 def refuse_unsuitable(layer: Layer) -> None:
-    """Refuse a layer that is no movie and no stack of sections.
+    """Refuse a layer that is no movie, no stack of sections and no image.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ def refuse_unsuitable(layer: Layer) -> None:
     TypeError
         For layers that are no images, RGB, multiscale, masks.
     ValueError
-        For a single 2D image, and an empty layer.
+        For an empty layer.
     """
     name = repr(layer.name)
     if not isinstance(layer, Image):
@@ -33,9 +33,21 @@ def refuse_unsuitable(layer: Layer) -> None:
         )
     if layer.dtype == np.bool_:
         raise TypeError(f"{name} is a mask, which only knows yes and no (bool); choose the movie that it was made from.")
-    if layer.ndim == 2:
-        raise ValueError(
-            f"{name} is a single 2D image: there is nothing to align it to. Open the whole time-lapse or section stack."
-        )
     if 0 in layer.data.shape:
         raise ValueError(f"{name} is empty: it has no pixels. Open the movie again, or choose another layer.")
+
+
+def nothing_to_align(name: str) -> str:
+    """What to say of a single image where a movie is wanted.
+
+    Parameters
+    ----------
+    name : str
+        Of the layer.
+
+    Returns
+    -------
+    str
+        In plain words.
+    """
+    return f"{name!r} is a single 2D image: there is nothing to align it to. Open the whole time-lapse or section stack."
