@@ -12,7 +12,7 @@ from napari_denoisereg.pipeline import evaluate
 from napari_denoisereg.register import Registrar, Registration
 from napari_denoisereg.register.affine import AffineDescent
 from napari_denoisereg.register.elastic import ANCHORS, Elastic, _windows
-from napari_denoisereg.register.lattice import Lattice, bending, bending_spectrum, gather, spread
+from napari_denoisereg.register.lattice import Bending, Lattice, bending_spectrum, gather, spread
 from napari_denoisereg.register.motions import Motions, in_px
 from napari_denoisereg.register.resistance import Costs
 from napari_denoisereg.register.stacks import register_stack
@@ -62,16 +62,16 @@ def test_only_bends_cost(grid: Grid) -> None:
         atol=1e-3,
     )
     flat = affine.expand(1, grid.ndim, *lattice.shape)
-    assert float(bending(flat, lattice).abs().max()) < 1e-4
+    assert float(Bending(lattice)(flat).abs().max()) < 1e-4
     bent = (nodes[-1] ** 2 / 10).expand(1, grid.ndim, *lattice.shape)
-    assert float((bent * bending(bent, lattice)).sum()) > 1
+    assert float((bent * Bending(lattice)(bent)).sum()) > 1
 
 
 def test_the_spectrum_tells_the_energy_of_a_wave() -> None:
     lattice = Lattice((24, 26), (8.0, 8.0))
     waves, energy = bending_spectrum(lattice)
     wave = (waves[0][3][:, None] * waves[1][4]).expand(1, 1, 24, 26)
-    found = float((wave * bending(wave, lattice)).sum())
+    found = float((wave * Bending(lattice)(wave)).sum())
     assert found == pytest.approx(float(energy[3, 4]), rel=0.25)
 
 

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from napari_denoisereg.geometry import Grid
@@ -170,33 +169,51 @@ def along_axes(values: Tensor, matrices: Sequence[Tensor]) -> Tensor:
     """
     first = values.ndim - len(matrices)
     for number, matrix in enumerate(matrices):
-        values = (values.movedim(first + number, -1) @ matrix.T).movedim(-1, first + number)
+        values = _along(values, matrix, first + number)
     return values
 
 
-def bending(coefficients: Tensor, lattice: Lattice) -> Tensor:
+class Bending:
     """Half the gradient of the bending energy ``∫ Σ_ij |∂²u / ∂x_i ∂x_j|²`` of splines, by differences of the coefficients.
 
     Affine motions bend nothing, at the border neither.
 
     Parameters
     ----------
-    coefficients : Tensor
-        ``(T, D, *nodes)``.
     lattice : Lattice
         Of the coefficients.
-
-    Returns
-    -------
-    Tensor
-        ``(T, D, *nodes)``.
+    device : torch.device or str
+        Where to compute.
     """
-    total = torch.zeros_like(coefficients)
-    for i, one in enumerate(lattice.steps):
-        for j, two in enumerate(lattice.steps):
-            bent = coefficients.diff(dim=i + 2).diff(dim=j + 2)
-            total = total + _diff_adjoint(_diff_adjoint(bent, j + 2), i + 2) * (lattice.cell / (one * two) ** 2)
-    return total
+
+    def __init__(self, lattice: Lattice, device: torch.device | str = "cpu") -> None:
+        self._cell = lattice.cell
+        self._first, self._second = (
+            [_differences(n, order, step).to(device) for n, step in zip(lattice.shape, lattice.steps, strict=True)]
+            for order in (1, 2)
+        )
+
+    def __call__(self, coefficients: Tensor) -> Tensor:
+        """Half the gradient.
+
+        Parameters
+        ----------
+        coefficients : Tensor
+            ``(T, D, *nodes)``.
+
+        Returns
+        -------
+        Tensor
+            ``(T, D, *nodes)``.
+        """
+        total = torch.zeros_like(coefficients)
+        for i, (first, second) in enumerate(zip(self._first, self._second, strict=True)):
+            total += _along(coefficients, second, i + 2)
+            if i + 1 < len(self._first):
+                sloped = _along(coefficients, first, i + 2)
+                for j in range(i + 1, len(self._first)):
+                    total += 2 * _along(sloped, self._first[j], j + 2)
+        return total * self._cell
 
 
 def bending_spectrum(lattice: Lattice, device: torch.device | str = "cpu") -> tuple[Bases, Tensor]:
@@ -226,6 +243,14 @@ def bending_spectrum(lattice: Lattice, device: torch.device | str = "cpu") -> tu
     return tuple(waves), slopes**2 * lattice.cell
 
 
-def _diff_adjoint(values: Tensor, dim: int) -> Tensor:
-    after = (values.ndim - dim - 1) * [0, 0]
-    return F.pad(values, [*after, 1, 0]) - F.pad(values, [*after, 0, 1])
+def _differences(count: int, order: int, step: float) -> Tensor:
+    """Matrix of the sum of squared derivatives of some order along one axis, ``(count, count)``."""
+    rows = torch.eye(count, dtype=torch.float64).diff(n=order, dim=0) / step**order
+    return (rows.T @ rows).float()
+
+
+def _along(values: Tensor, matrix: Tensor, axis: int) -> Tensor:
+    """Multiply one axis by a matrix ``(new, old)``; nothing is copied to bring that axis to the end."""
+    if axis == values.ndim - 1:
+        return values @ matrix.T
+    return (matrix @ values.flatten(axis + 1)).unflatten(-1, values.shape[axis + 1 :])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from napari_denoisereg.register.lattice import Lattice, bending
+from napari_denoisereg.register.lattice import Bending, Lattice
 
 UNIT = 16.0  # px: stiffness is counted for lengths of this size
 WHOLE = 0.03  # of the stiffness holds for the whole bending, the rest for its change from frame to frame
@@ -114,6 +114,7 @@ class Resistance:
 
     def __init__(self, lattice: Lattice, costs: Costs, straight: Straight) -> None:
         self.lattice, self._straight = lattice, straight
+        self._bending = Bending(lattice, straight.design.device)
         self.jerk, self.bend = costs.jerk() * costs.steadiness * lattice.cell, costs.bend() * costs.stiffness * UNIT**2
 
     def __call__(self, motion: Tensor) -> Tensor:
@@ -132,7 +133,7 @@ class Resistance:
         jerky, bent = (matrix.to(motion.device, torch.float32) for matrix in (self.jerk, self.bend))
         # Affine motion may jerk: a stage does. Its share of a spline is a matter of convention and must cost nothing.
         jerked = self._straight.rest_adjoint(over_time(jerky, self._straight.rest(motion)))
-        return jerked + over_time(bent, bending(motion, self.lattice))
+        return jerked + over_time(bent, self._bending(motion))
 
 
 def over_time(matrix: Tensor, motion: Tensor) -> Tensor:
