@@ -8,6 +8,9 @@ at a pixel is, on average, the variance at the intensity that the same nine pixe
 Pixels are put into groups by the intensity *around* those nine, which shares no noise with them: grouping by the noisy pixels
 themselves would flatten the line. A robust line through the groups is the result.
 
+Where the values are numbers of photons, few enough to be counted (`_counted`), nothing needs measuring: the variance is the
+mean. There most pixels may be zero, which elsewhere stands for light that was clipped.
+
 The generalised Anscombe transform makes the noise alike everywhere (standard deviation 1); its exact unbiased inverse takes an
 average of transformed values back to intensities, which squaring alone would put too low.
 
@@ -38,6 +41,10 @@ OUTLIER = 4.0  # standard deviations beyond which a response is structure or a h
 KEPT_VARIANCE = 0.99887  # of a normal distribution cut at OUTLIER
 DEFECT = 20.0  # standard deviations: no light does that, not even single photons on a dark ground
 SECOND = np.array([1.0, -2.0, 1.0])
+MOST_LEVELS = 64
+"""Pictures of so many different values at most may be counts of photons."""
+COUNTED = (0.75, 1.35)
+"""Variance over that of counted photons: in the darker and in the brighter half of the pixels; structure adds to it."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +138,9 @@ def estimate_noise(stack: Stack) -> NoiseModel:
         Equal for the same stack.
     """
     planes = _planes(stack)
+    counted = _counted(planes)
+    if counted is not None:
+        return counted
     low, high = min(float(plane.min()) for plane in planes), max(float(plane.max()) for plane in planes)
     clipped = [limit for limit in (low, high) if np.mean([np.mean(plane == limit) for plane in planes]) > 1e-3]
     around, at, response = (np.concatenate(each) for each in zip(*(_responses(p, clipped) for p in planes), strict=True))
@@ -216,6 +226,26 @@ class _Repaired:
 
     def _empty(self) -> tuple[int, ...]:
         return (*self.shape[: self._place], 0, *self.shape[self._place + 1 :])
+
+
+def _counted(planes: list[Floats]) -> NoiseModel | None:
+    """The noise of counted photons, where the values are such counts: few, evenly spaced, and with the variance of counts."""
+    glance = np.unique(np.concatenate([plane.ravel()[:: max(1, plane.size // 2000)] for plane in planes]))
+    if not 2 <= len(glance) <= MOST_LEVELS:
+        return None
+    levels = np.unique(np.concatenate([plane.ravel() for plane in planes]))
+    gaps = np.diff(levels)
+    photon, none = float(gaps.min()), float(levels[0])
+    if len(levels) > MOST_LEVELS or not np.allclose(gaps / photon, np.round(gaps / photon), atol=1e-3):
+        return None
+    around, at, response = (np.concatenate(each) for each in zip(*(_responses(p, []) for p in planes), strict=True))
+    if len(at) < 2 * GROUPS:
+        return None
+    for half in np.array_split(np.argsort(around, kind="stable"), 2):
+        light = photon * float(at[half].mean() - none)
+        if not COUNTED[0] * light < float((response[half] ** 2).mean()) < COUNTED[1] * light:
+            return None
+    return NoiseModel(photon, -photon * none, photon * float(at.mean() - none))
 
 
 def _planes(stack: Stack) -> list[Floats]:

@@ -70,6 +70,27 @@ def test_averages_of_stabilised_values_come_back_unbiased(photons: float, offset
     assert float(model.restore(stabilised.mean())) - offset == pytest.approx(photons * GAIN, rel=0.02)
 
 
+@pytest.mark.parametrize("photons", [0.02, 0.1, 1.0])
+@pytest.mark.parametrize(("photon", "offset"), [(1.0, 0.0), (3.0, 100.0)])
+def test_counted_photons_have_the_variance_of_counts(photons: float, photon: float, offset: float) -> None:
+    """Also where most pixels are zero, which is no clipped light here."""
+    light = np.full((4, 96, 96), photons)
+    light[:, 40:56, 40:56] *= 4
+    model = estimate_noise(Stack(offset + photon * np.random.default_rng(0).poisson(light), "tyx"))
+    assert (model.gain, model.base) == (photon, -photon * offset)
+    single = offset + photon * (torch.arange(64 * 64) == 2000).reshape(64, 64)
+    assert torch.equal(repair(single, model), single)
+
+
+@pytest.mark.parametrize(("gain", "read"), [(1, 2.0), (3, 0.5)])
+def test_few_grey_values_alone_are_no_counts(gain: int, read: float) -> None:
+    """Photons of another size than the steps of the values, or with a camera's noise, rounded and clipped."""
+    random = np.random.default_rng(0)
+    dim = gain * random.poisson(1.5, (4, 96, 96)) + random.normal(0, read, (4, 96, 96))
+    model = estimate_noise(Stack(np.clip(np.round(dim), 0, None), "tyx"))
+    assert (model.gain, model.base) != (1, 0)
+
+
 def test_only_pixels_that_stand_alone_are_repaired() -> None:
     model = NoiseModel(0.0, 1.0, 1.0)
     image = torch.zeros(32, 32)
