@@ -39,13 +39,14 @@ def test_menus_and_widgets_name_commands_that_exist(manifest: PluginManifest) ->
     known = {command.id for command in manifest.contributions.commands}
     used = [item.command for items in manifest.contributions.menus.values() for item in items]
     used += [widget.command for widget in manifest.contributions.widgets]
-    used += [sample.command for sample in manifest.contributions.sample_data]
+    used += [each.command for each in (*manifest.contributions.sample_data, *manifest.contributions.readers)]
     assert set(used) <= known
     assert {"napari/layers/filter", "napari/layers/register"} <= set(manifest.contributions.menus)
 
 
-def test_importing_the_dock_does_not_import_torch() -> None:
-    code = "import sys, napari_denoisereg.widgets.denoise_register_dock; sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize("module", ["denoise_register_dock", "result_reader"])
+def test_importing_the_dock_does_not_import_torch(module: str) -> None:
+    code = f"import sys, napari_denoisereg.widgets.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
 
 
