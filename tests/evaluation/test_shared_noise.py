@@ -49,6 +49,28 @@ def test_independent_noise_is_not_called_shared_however_cells_move(moved: int) -
     assert measured(stack(clean + noise)) is None
 
 
+def trembling(grain: float) -> np.ndarray:
+    """Strong fine texture that jumps by some pixels from frame to frame, and noise as of `movie`."""
+    random = np.random.default_rng(0)
+    texture = ndimage.gaussian_filter(random.normal(size=(160, 160)), 2)
+    moves = random.integers(-4, 5, (5, 2))
+    clean = np.stack([np.roll(texture, move, (0, 1))[20:140, 20:140] for move in moves]) * 100 / texture.std()
+    noise = ndimage.gaussian_filter(random.normal(size=clean.shape), (0, grain, grain))
+    return clean + noise * NOISE / noise.std() + 500
+
+
+@pytest.mark.parametrize("grain", [0.5, 0.8])
+def test_shared_noise_is_found_under_texture_that_moves_everywhere(grain: float) -> None:
+    noisy = stack(trembling(grain))
+    found = measured(noisy)
+    assert found is not None
+    assert found.strength * estimate_noise(noisy).floor ** 0.5 == pytest.approx(NOISE, rel=0.25)
+
+
+def test_texture_that_moves_everywhere_is_no_noise() -> None:
+    assert measured(stack(trembling(0.0))) is None
+
+
 @pytest.mark.parametrize("difficulty", ["easy", "hard"])
 def test_nuclei_that_turn_and_bend_are_no_noise(difficulty: str) -> None:
     noisy = nuclei_movie(difficulty, seed=1, shape=(160, 160), n_frames=5).noisy

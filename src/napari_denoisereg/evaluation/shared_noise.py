@@ -2,8 +2,8 @@
 
 Cameras that filter, scanners, resampling and compression make grainy noise. `noise.estimate_noise` looks at differences of
 neighbours, and finds too little of it. From frame to frame noise is new, though: the second difference in time shows it, and
-nothing of what rests or moves evenly. It is looked at where least happens. Motion that is left there is known by its reach:
-structures extend over more pixels than grains.
+nothing of what rests or moves evenly. Where the frame moves as a whole it is moved back first. It is looked at where least
+happens. Motion that is left there is known by its reach: structures extend over more pixels than grains.
 """
 
 from dataclasses import dataclass
@@ -29,6 +29,7 @@ STRONGER = 1.3
 SHARED = 0.15
 """... and next neighbours correlate by more than this, but pixels that are `FAR` apart by less."""
 FAR = 5  # px
+SMOOTHED = 2.0  # px: width of the Gaussian before frames are laid over each other, so that grains do not say how
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,17 @@ def _change(stack: Stack, middle: int, noise: NoiseModel) -> torch.Tensor:
             plane = plane.narrow(axis, max(0, (length - MOST_SIDE) // 2), min(length, MOST_SIDE))
         planes.append(repair(plane, noise))
     before, now, after = planes
+    before, after = _laid_over(now, before), _laid_over(now, after)
     return (before - 2 * now + after) / 6**0.5 / noise.variance((before + now + after) / 3).sqrt()
+
+
+def _laid_over(fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
+    """A plane moved by whole pixels to where it correlates best with another; left where that is farther than the margin."""
+    there, here = (torch.fft.rfft2(smooth((each - each.mean())[None, None], SMOOTHED)[0, 0]) for each in (fixed, moving))
+    correlation = torch.fft.irfft2(there * here.conj(), s=fixed.shape)
+    row, column = divmod(int(correlation.argmax()), fixed.shape[1])
+    steps = [place - length if 2 * place > length else place for place, length in zip((row, column), fixed.shape, strict=True)]
+    return moving.roll(steps, (0, 1)) if max(map(abs, steps)) <= MARGIN else moving
 
 
 def _blocks(image: NDArray[np.float32]) -> Floats:
