@@ -10,6 +10,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QDoubleSpinBox, QLineEdit, QListWidget
 
 from napari_denoisereg.widgets.batch_dock import BatchDock
+from napari_denoisereg.widgets.guide_chooser import NO_KEYPOINTS
 from screenshots import drive
 from screenshots.pictures import LARGEST_FIGURE
 
@@ -129,6 +130,23 @@ def fine_tune() -> None:
     viewer.close()
 
 
+def guide() -> None:
+    """Take the picture of the choice of keypoints that guide the registration."""
+    viewer = drive.open_viewer()
+    viewer.open_sample(PLUGIN, "nuclei")
+    dock = drive.open_dock(viewer, "Denoise and register")
+    viewer.dims.set_current_step(0, FRAME)
+    drive.press(dock, "Advanced")
+    drive.settle(1)
+    box = drive.box_with(dock, NO_KEYPOINTS)
+    box.showPopup()  # its list follows the viewer's layers
+    drive.settle(0.2)
+    QTest.keyClick(box.view(), Qt.Key.Key_Down)
+    QTest.keyClick(box.view(), Qt.Key.Key_Return)
+    drive.take(viewer, "guide-by", drive.button(dock, "Advanced"), box, drive.button(dock, "Run"))
+    viewer.close()
+
+
 def sections() -> None:
     """Take the picture of aligned serial sections, seen from the side."""
     viewer = drive.open_viewer()
@@ -141,4 +159,4 @@ def sections() -> None:
     viewer.close()
 
 
-SCENES = {"results": results, "many-files": many_files, "fine-tune": fine_tune, "sections": sections}
+SCENES = {"results": results, "many-files": many_files, "fine-tune": fine_tune, "guide": guide, "sections": sections}

@@ -411,6 +411,20 @@ def test_the_dock_fits_in_300_pixels(make_napari_viewer: Any, qtbot: Any, librar
     dock.close_down()
 
 
+def test_a_long_title_ends_in_dots_and_is_told_in_full(open_dock: Any, qtbot: Any) -> None:
+    _, dock = open_dock()
+    box = dock._start._method
+    box.setCurrentIndex(box.findData("small_data"))
+    title = box.currentText()
+    box.setFixedWidth(150)
+    qtbot.wait(50)
+    assert box.shown().endswith("…")
+    assert title.startswith(box.shown().rstrip("…").rstrip())
+    assert dock._start._about_method.text().startswith(f"{title}. Video network")
+    box.setFixedWidth(600)
+    assert box.shown() == title
+
+
 def test_every_control_has_a_tooltip(open_dock: Any) -> None:
     _, dock = open_dock(movie())
     sections = [section.toggleButton() for section in dock.findChildren(QCollapsible)]

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Signal  # type: ignore[attr-defined]  # qtpy renames pyqtSignal
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]  # qtpy renames pyqtSignal
+from qtpy.QtWidgets import QDoubleSpinBox, QFormLayout, QVBoxLayout, QWidget
 
 from napari_denoisereg.widgets.device_chooser import DeviceChooser
 from napari_denoisereg.widgets.editors import calm
-from napari_denoisereg.widgets.form import MethodForm
+from napari_denoisereg.widgets.elided_combo import ElidedCombo
+from napari_denoisereg.widgets.form import MethodForm, first_line
 from napari_denoisereg.widgets.section import Section
 from napari_denoisereg.widgets.source_form import row_label, wrapped_label
 
@@ -77,15 +78,16 @@ class StartForm(QWidget):
         self._methods: dict[str, type[Method]] = {}
         self._starts: list[Start] = []
         self._form: MethodForm | None = None
-        self._start = QComboBox()
+        self._start = ElidedCombo()
         calm(self._start)
         self._start.setToolTip("A model that has learnt from similar movies needs less time. It is not changed.")
         self._about = wrapped_label(SCRATCH)
-        self._method = QComboBox()
+        self._method = ElidedCombo()
         calm(self._method)
         self._method.setToolTip(
             "What the network shall learn: to denoise, to register, or features that registrars compare images by."
         )
+        self._about_method = wrapped_label()
         self._minutes = QDoubleSpinBox()
         calm(self._minutes)
         self._minutes.setRange(0.1, 10_000.0)
@@ -104,6 +106,7 @@ class StartForm(QWidget):
         rows.addRow(row_label("Start"), self._start)
         rows.addRow(self._about)
         rows.addRow(row_label("Method"), self._method)
+        rows.addRow(self._about_method)
         rows.addRow(row_label("Time"), self._minutes)
         rows.addRow(row_label("Device"), self.device)
         rows.addRow(self._settings)
@@ -125,6 +128,7 @@ class StartForm(QWidget):
         self._method.clear()
         for kind, member in self._methods.items():
             self._method.addItem(member.title, kind)
+            self._method.setItemData(self._method.count() - 1, first_line(member), Qt.ItemDataRole.ToolTipRole)
         self._method.setCurrentIndex(max(0, self._method.findData(FIRST_METHOD)))
         self._method.blockSignals(False)
         self._show_form()
@@ -225,6 +229,7 @@ class StartForm(QWidget):
             self._form.deleteLater()
             self._form = None
         base = self._base()
+        self._about_method.setText("" if base is None else f"{base.title}. {first_line(type(base))}")
         if base is not None and self._settings.isExpanded():
             self._form = MethodForm(type(base), skip=BUDGET)
             self._form.set_value(base)

@@ -17,7 +17,6 @@ from typing import Any
 from pydantic import ValidationError
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QComboBox,
     QFormLayout,
     QGroupBox,
     QHBoxLayout,
@@ -30,6 +29,7 @@ from qtpy.QtWidgets import (
 
 from napari_denoisereg.method import Method, describe
 from napari_denoisereg.widgets.editors import Editor, OptionalEditor, calm, simple_editor, without_none
+from napari_denoisereg.widgets.elided_combo import ElidedCombo
 from napari_denoisereg.widgets.section import Section
 
 BOX_MARGINS = 4, 4, 4, 4  # px: docks are narrow, and boxes lie in boxes
@@ -183,13 +183,13 @@ class FamilyForm(Editor):
     def __init__(self, family: type[Method], *, is_optional: bool = False, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._members: Mapping[str, type[Method]] = family.members()
-        self._choice = QComboBox()
+        self._choice = ElidedCombo()
         calm(self._choice)
         if is_optional:
             self._choice.addItem("None", "")
         for kind, member in self._members.items():
             self._choice.addItem(member.title, kind)
-            self._choice.setItemData(self._choice.count() - 1, _first_line(member), Qt.ItemDataRole.ToolTipRole)
+            self._choice.setItemData(self._choice.count() - 1, first_line(member), Qt.ItemDataRole.ToolTipRole)
         self._about = QLabel()
         self._about.setWordWrap(True)
         self._about.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
@@ -229,7 +229,7 @@ class FamilyForm(Editor):
             self._form.deleteLater()
             self._form = None
         member = self._members.get(self._choice.currentData() or "")
-        self._about.setText(_first_line(member) if member else "")
+        self._about.setText(first_line(member) if member else "")
         self._about.setVisible(member is not None)
         if member is not None:
             self._form = MethodForm(member)
@@ -354,7 +354,19 @@ def title_of(setting: Mapping[str, Any]) -> str:
     return words[:1].upper() + words[1:] + unit
 
 
-def _first_line(method: type[Method]) -> str:
+def first_line(method: type[Method]) -> str:
+    """What a method does, in one sentence: how its docstring begins.
+
+    Parameters
+    ----------
+    method : type of Method
+        A member of a family.
+
+    Returns
+    -------
+    str
+        For people.
+    """
     return (method.__doc__ or "").strip().partition("\n")[0]
 
 
