@@ -116,6 +116,29 @@ def _family_rule(asked: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Method] |
     )
 
 
+@WORDS.primitive_rule
+def _number_rule(asked: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[float] | None:
+    """Numbers as everywhere, but what is none is told without Python's words."""
+    kind = asked.type
+    if kind not in (int, float):
+        return None
+    accepted, words = ((int,), "a whole number") if kind is int else ((int, float), "a number")
+
+    def number(given: list[str]) -> float:
+        try:
+            return kind(given[0])
+        except ValueError:
+            raise ValueError(f"expected {words}, got {given[0]!r}") from None
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=kind.__name__.upper(),
+        instance_from_str=number,
+        is_instance=lambda value: isinstance(value, accepted),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
 @WORDS.struct_rule
 def _member_rule(asked: StructTypeInfo) -> StructConstructorSpec | None:
     """The settings of a method are its options."""

@@ -191,7 +191,7 @@ class Stack:
             When there is no such channel.
         """
         if not 0 <= number < self.n_channels:
-            raise ValueError(f"Channel {number} does not exist: {self!r} has channels 0 to {self.n_channels - 1}.")
+            raise ValueError(f"Channel {number} does not exist: {self.name!r} has channels 0 to {self.n_channels - 1}.")
         if "c" not in self.axes:
             return self
         place = self.axes.index("c")

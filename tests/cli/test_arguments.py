@@ -73,3 +73,21 @@ def test_a_setting_out_of_bounds_is_told_in_plain_words(words: str, told: str, c
     assert error.startswith("Error: ")
     assert "pydantic" not in error
     assert "Error parsing" not in error
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("fusion", "--reach", "two"), "expected a whole number, got 'two'"),
+        (("fusion", "--reach", "2.5"), "expected a whole number, got '2.5'"),
+        (("fusion", "--strength", "strong"), "expected a number, got 'strong'"),
+    ],
+)
+def test_what_is_no_number_is_told_in_plain_words(
+    words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["denoise", "a.tif", "b.tif", *words])
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert f"{words[1]}: {told}" in said
+    assert "invalid literal" not in said

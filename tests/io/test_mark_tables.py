@@ -79,6 +79,24 @@ def moved(source: Path, found: Registration, target: str, **options: Any) -> Pat
     return io.write_marks(io.read_marks(source).moved(found, **options), source.with_name(target))
 
 
+def test_four_columns_that_could_be_tracks_ask_for_a_header(tmp_path: Path) -> None:
+    path, rows = tmp_path / "a.csv", "0,0,5,6\n0,1,5,7\n1,0,8,9\n1,1,8,8\n"
+    path.write_text(rows)
+    with pytest.raises(ValueError, match=r"may be t, z, y, x or tracks .* first line: t,z,y,x or track_id,t,y,x"):
+        io.read_marks(path)
+    for header, expected in (("track_id,t,y,x", [0, 5, 6]), ("t,z,y,x", [0, 0, 5, 6])):
+        path.write_text(f"{header}\n{rows}")
+        assert io.read_marks(path).numbers[0].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "rows", ["0,2.5,5,6\n0,3,5,7\n", "0,4,5,6\n0,4,5,7\n", "0,3,5,6\n1,4,5,7\n2,5,5,7\n", "0,0,5,6\n0,0,5,7\n"]
+)
+def test_four_columns_that_are_no_tracks_are_frames_and_places(tmp_path: Path, rows: str) -> None:
+    (tmp_path / "a.csv").write_text(rows)
+    assert io.read_marks(tmp_path / "a.csv").numbers.shape[1] == 4
+
+
 @each_ndim
 @each_motion
 def test_points_saved_by_napari_go_and_come_back(tmp_path: Path, ndim: int, is_bent: bool) -> None:

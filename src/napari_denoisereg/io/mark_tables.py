@@ -7,7 +7,8 @@ napari points  ``index,axis-0,axis-1,...``, as napari saves a Points layer: axis
 napari shapes  ``index,shape-type,vertex-index,axis-0,...``, as napari saves a Shapes layer
 tracks         ``track_id,t,(z,)y,x``, as napari orders them; also btrack's ``ID,t,x,y,z`` and TrackMate's spots
                (``FRAME,POSITION_X,...``, whose further lines of headings are kept)
-keypoints      ``frame,id,annotator,kind,(z,)y,x``, ``t,(z,)y,x`` with or without header, and BigWarp's landmarks
+keypoints      ``frame,id,annotator,kind,(z,)y,x``, ``t,(z,)y,x`` with or without header, and BigWarp's landmarks; what
+               could be tracks as well needs a header
 =============  ====================================================================================================
 
 The format is found from the content. Only positions are changed: a table keeps its columns, their order, and whatever else it
@@ -186,7 +187,7 @@ def read_marks(path: str | Path, *, spacing: Sequence[float] | None = None) -> M
         points = read_keypoints(source, spacing=spacing)
         lines = [Line(number, list(map(str, cells))) for number, cells in enumerate(named_rows(points))]
     if all(is_number(cell) for cell in lines[0].cells):
-        return _table((), lines, _unnamed(lines[0], source), (), source, delimiter)
+        return _refuse_tracks(_table((), lines, _unnamed(lines[0], source), (), source, delimiter), source)
     names = [cell.strip().lower() for cell in lines[0].cells]
     columns, outline = _columns(names, source), _outline_columns(names, source)
     head = 1
@@ -234,6 +235,19 @@ def _unnamed(first: Line, source: Path) -> tuple[int, ...]:
             f"{'track_id,t,z,y,x' if width == 5 else 'track_id,t,y,x'}."
         )
     return tuple(range(width))
+
+
+def _refuse_tracks(table: MarkTable, source: Path) -> MarkTable:
+    """Refuse four columns without names that are t, z, y, x as well as track_id, t, y, x; else return the table."""
+    if table.numbers.shape[1] == 4:
+        first, second = table.numbers[:, 0], table.numbers[:, 1]
+        goes_on = first[1:] == first[:-1]  # the same frame, or the same track
+        if goes_on.any() and (second % 1 == 0).all() and (np.diff(second)[goes_on] > 0).all():
+            raise ValueError(
+                f"{source} has four columns without names, which may be t, z, y, x or tracks (track_id, t, y, x): the second "
+                "one counts up as frames of a track do. Say which by a first line: t,z,y,x or track_id,t,y,x."
+            )
+    return table
 
 
 def _columns(names: list[str], source: Path) -> tuple[int, ...]:

@@ -269,7 +269,7 @@ def _description(stack: Stack, ome: bool) -> tuple[bytes, dict[str, Any]]:
         return text.encode("ascii"), arguments
     if stack.dtype.name not in OME_TYPES:
         raise ValueError(
-            f"TIFF programs cannot read {stack.dtype} ({stack!r}); convert it, e.g. to float32, or write .ome.zarr."
+            f"TIFF programs cannot read {stack.dtype} ({stack.name!r}); convert it, e.g. to float32, or write .ome.zarr."
         )
     return to_ome(stack).encode("utf-8"), {}
 
