@@ -155,12 +155,16 @@ class RegisterStack(RecipeTask):
     """Channel that registration looks at, counted from 0; the result is applied to all channels."""
     objects: Path | None = None
     """Labels image of tracked objects: each one is registered by itself, and the result holds one set of transforms each."""
+    aligned: Path | None = None
+    """With --objects: also write the movie in which every object stands still (.ome.zarr, .tif)."""
 
     def execute(self, console: Teller) -> None:
         """Do it."""
         if self.objects is not None:
             register_each(self, console)
             return
+        if self.aligned is not None:
+            raise ValueError(f"--aligned goes with --objects; the aligned movie will be in {self.target / 'aligned'} anyway.")
         given = {"registrars": (self.method,), "series": self.series, "channel": self.channel}
         _execute(pipeline.Pipeline(**given, keep_denoised=False), self, console)
 

@@ -1,5 +1,6 @@
 """The command ``denoisereg register ... --objects LABELS``: each tracked object by itself."""
 
+import math
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ class Asked(Protocol):
     device: Any
     model: tuple[Path, ...]
     objects: Path | None
+    aligned: Path | None
     method: Any
     channel: int
     series: Series
@@ -32,12 +34,12 @@ class Asked(Protocol):
 
 
 def register_each(command: Asked, console: Teller) -> None:
-    """Register every object and write its transforms and the table of their motion.
+    """Register every object, write its transforms and the table of their motion, and the movie of still objects if wanted.
 
     Parameters
     ----------
     command : Asked
-        With ``objects``.
+        With ``objects``; ``aligned`` is the file of that movie.
     console : Teller
         Where to tell what was done.
 
@@ -54,9 +56,14 @@ def register_each(command: Asked, console: Teller) -> None:
     io.check_suffix(command.target, (".zarr",))
     io.check_apart(command.target, command.source, command.objects, *command.model)
     io.check_writable(command.target, overwrite=command.overwrite)
+    if command.aligned is not None:
+        io.check_suffix(command.aligned)
+        io.check_apart(command.aligned, command.source, command.objects, command.target, *command.model)
     stack = io.read(command.source, axes=command.axes, spacing=command.spacing, units=command.units)
     labels = io.read_mask(command.objects)
-    console.will_write(command.target)
+    if command.aligned is not None:
+        io.check_writable(command.aligned, math.prod(stack.shape) * stack.dtype.itemsize, overwrite=command.overwrite)
+    console.will_write(*(path for path in (command.target, command.aligned) if path is not None))
     models = [load_model(path, pipeline.FAMILIES) for path in command.model]
     how: dict[str, Any] = {"device": command.device, "channel": command.channel, "series": command.series}
     objects = with_bar(register_objects(stack, labels, command.method, models=models, **how), console)
@@ -68,3 +75,7 @@ def register_each(command: Asked, console: Teller) -> None:
             console.print(Text(f"Look at object {number},", "bold yellow"), motion.doubts_in_words, soft_wrap=True)
     console.print(f"Registered {len(objects)} objects; their motion is in {command.target / 'motion.csv'}", soft_wrap=True)
     console.wrote(command.target)
+    if command.aligned is not None:
+        still = with_bar(objects.warp_steps(stack), console)
+        with_bar(io.write_steps(still, command.aligned, overwrite=command.overwrite), console)
+        console.wrote(command.aligned)

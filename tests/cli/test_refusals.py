@@ -55,6 +55,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> Told:
         ("register", "movie.zarr", "movie.zarr", "--overwrite", "affine"),
         ("register", "movie.tif", "motion.zarr", "--start", "motion.zarr", "--overwrite", "affine"),
         ("register", "movie.zarr", "movie.zarr", "--objects", "movie.zarr", "--overwrite", "affine"),
+        ("register", "movie.tif", "out.zarr", "--objects", "movie.zarr", "--aligned", "movie.tif", "--overwrite", "affine"),
         ("apply", "motion.zarr", "movie.tif", "motion.zarr", "--overwrite"),
         ("apply", "motion.zarr", "movie.tif", "movie.tif", "--overwrite"),
         ("evaluate", "--keypoints", "points.csv", "--report", "points.csv", "--overwrite"),
@@ -71,6 +72,13 @@ def test_an_input_is_never_replaced_by_the_output(
     assert code == 1
     assert "would replace the" in error
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_movie_of_still_objects_needs_objects(folder: Path, told: Told) -> None:
+    code, error = told("register", folder / "movie.tif", folder / "out.zarr", "--aligned", folder / "still.tif", "affine")
+    assert code == 1
+    assert "--aligned goes with --objects" in error
+    assert not (folder / "out.zarr").exists()
 
 
 def test_a_model_is_not_written_over_a_movie(folder: Path, told: Told) -> None:

@@ -124,9 +124,17 @@ def test_the_command_line_writes_what_python_finds(found: Objects, tmp_path: Pat
     io.write(STACK, tmp_path / "movie.ome.tif")
     io.write(Stack(LABELS.astype(np.uint16), "tyx"), tmp_path / "labels.tif")
     words = ["register", tmp_path / "movie.ome.tif", tmp_path / "out.zarr", "--objects", tmp_path / "labels.tif"]
+    words += ["--aligned", tmp_path / "still.ome.zarr"]
     end = ["--device", "cpu", "affine", "--motion", "rigid", "--finest", "1"]
     assert main([str(word) for word in (*words, *end)]) == 0
     told = capsys.readouterr().out
+    still, expected = io.read(tmp_path / "still.ome.zarr"), found.warp(STACK)
+    assert (still.shape, still.dtype, still.grid) == (STACK.shape, STACK.dtype, STACK.grid)
+    assert np.corrcoef(np.asarray(still.data).ravel(), np.asarray(expected.data).ravel())[0, 1] > 0.999
+    assert main([str(word) for word in (*words, *end)]) == 1  # both are there already
+    assert main([str(word) for word in (*words[:2], tmp_path / "b.zarr", *words[3:], *end)]) == 1
+    assert "still.ome.zarr" in capsys.readouterr().err
+    assert not (tmp_path / "b.zarr").exists()
     assert "Object 5 is left out: it is in one frame only" in told
     back = read_registration(tmp_path / "out.zarr" / "3")
     for frame in range(N_FRAMES):
