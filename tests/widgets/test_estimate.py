@@ -33,7 +33,7 @@ def huge(shape: tuple[int, ...] = (4000, 2048, 2048), axes: str = "tyx") -> Stac
 
 def training() -> Pipeline:
     """A recipe whose network is trained for a minute."""
-    return Pipeline.model_validate({"name": "n2v", "denoise": {"kind": "noise2void"}, "register": [{"kind": "affine"}]})
+    return Pipeline.model_validate({"name": "n2v", "denoise": {"kind": "noise2void", "seconds": 60}, "register": ["affine"]})
 
 
 def test_training_takes_its_budget_and_the_rest_grows_with_the_voxels() -> None:
