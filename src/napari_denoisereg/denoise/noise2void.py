@@ -40,9 +40,9 @@ from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Steps
 from napari_denoisereg.training_settings import seconds_at_most, tested_every
 
-JUDGED = 20
-"""So many times pixels of the held-out patches are hidden to judge a network: until most have been. With few of them chance
-decides which version is best (with 2 an early one was chosen once, 0.6 dB worse than the last)."""
+JUDGED, ROUNDS = 2**15, (2, 20)
+"""A network is judged by so many hidden pixels, drawn in at least and at most so many rounds. With a tenth of them chance
+decides which version is best (an early one was chosen once, 0.6 dB worse than the last)."""
 PROBED, PROBED_FRAMES = 2**19, 8
 """Voxels that tell the contrast, drawn in patches from so many frames at a time; of a small movie four times its own."""
 
@@ -85,6 +85,7 @@ class Noise2Void(TrainedDenoiser, kind="noise2void"):
         network = self.network(pool.ndim, start).to(device).train()
         random = devices.generator(self.seed, device)
         aside = pool.hold_out(8, self.patch).to(device)
+        rounds = min(max(ROUNDS[0], math.ceil(JUDGED / (self.masked * aside.numel()))), ROUNDS[1])
 
         def loss(_: int) -> Tensor:
             noisy = pool.patches(self.batch, self.patch).to(device)
@@ -92,7 +93,7 @@ class Noise2Void(TrainedDenoiser, kind="noise2void"):
 
         def validate() -> float:
             fixed = devices.generator(self.seed, device)
-            return sum(float(self._loss(network, aside, fixed)) for _ in range(JUDGED)) / JUDGED
+            return sum(float(self._loss(network, aside, fixed)) for _ in range(rounds)) / rounds
 
         training = self.training(network, pool, start=start, random=(random,))
         return (yield from training.run(loss, validate))
