@@ -27,6 +27,7 @@ def shown(qtbot: Any) -> Iterator[tuple[SourceForm, Image, Image]]:
 def test_corrected_axes_survive_changes_of_the_layer(shown: tuple[SourceForm, Image, Image]) -> None:
     form, first, _ = shown
     assert form._axes.currentText() == "tyx"
+    assert form.words() == "6 frames of 16 × 16 px. Slices of a volume instead? Choose the axes zyx."
     form._axes.setCurrentText("zyx")
     first.scale = (3, 0.5, 0.5)
     first.units = ("um", "um", "um")

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from napari_denoisereg.stack import Stack
     from napari_denoisereg.training import Training
 
+NEEDS_FRAMES = (
+    "{method} learns to register, which needs at least two frames, and {name!r} is a single one. Choose a method that denoises "
+    "single images, such as Noise2Void, or open a movie."
+)
 LEAST_SECONDS_BETWEEN = 1.5
 MOST_SHARE = 0.1  # of the time goes into pictures
 CURVE_POINTS = 300
@@ -138,6 +142,8 @@ def train(order: Order, view: InView, library: Library) -> Steps[Lesson]:
     least = 2 if isinstance(order.method, Registrar) else 1  # denoisers that need neighbours say so themselves
     stacks: list[Stack] = []
     for number, stack in enumerate(order.stacks):
+        if stack.n_frames < least:
+            raise ValueError(NEEDS_FRAMES.format(method=order.method.title, name=stack.name))
         look = inspect(stack, least_frames=least, may_drop=may_drop)
         seen = yield from portion(look, 0.02 * number / count, 0.02 * (number + 1) / count)
         seen.warn_of_dropped()

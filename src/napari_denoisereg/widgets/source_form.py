@@ -23,6 +23,7 @@ AXES_CHOICES = {
     5: ("tczyx", "tzcyx", "ctzyx"),
 }
 CORRECTIONS = "axes"
+ASK_FOR_SECTIONS = ". Slices of a volume instead? Choose the axes zyx."
 LEAST_SIDE = 8  # px of a picture
 NO_LAYER = "Open a time-lapse or a stack of sections first, or try File > Open Sample."
 
@@ -142,8 +143,7 @@ class SourceForm(QWidget):
         elif self._is_ready:
             try:
                 self._stack = self._read(layer)
-                said = in_words(self._stack)
-                self._words.setText(said[0].upper() + said[1:])
+                self._words.setText(self._said(layer, self._stack))
             except (TypeError, ValueError) as error:
                 self._words.setText(f"⚠ {error}")
         n_channels = 1 if self._stack is None else self._stack.n_channels
@@ -151,6 +151,12 @@ class SourceForm(QWidget):
         for widget in (self._channel, self._channel_label):
             widget.setVisible(n_channels > 1)
         self.changed.emit()
+
+    def _said(self, layer: Any, stack: Stack) -> str:
+        """What there is, and how to correct what was guessed."""
+        said = in_words(stack)
+        is_guess = stack.axes == "tyx" and is_unlabelled(layer) and not stack.is_image
+        return f"{said[0].upper()}{said[1:]}{ASK_FOR_SECTIONS if is_guess else ''}"
 
     def _read(self, layer: Any) -> Stack:
         axes = str(self._axes.currentText()).strip()
