@@ -146,6 +146,26 @@ def test_layer_without_file_is_copied_for_the_console(open_dock: Any, qtbot: Any
     assert "needs a file" in told[-1].message
 
 
+@pytest.mark.parametrize("is_file", [False, True])
+def test_texts_for_a_single_image_run_and_give_an_image(open_dock: Any, qtbot: Any, tmp_path: Path, is_file: bool) -> None:
+    path, image = tmp_path / "image.tif", np.random.default_rng(0).normal(100, 9, (32, 40)).astype(np.float32)
+    tifffile.imwrite(path, image)
+    viewer, dock = open_dock(path) if is_file else open_dock(layer=Image(image, name="image", contrast_limits=(0, 200)))
+    viewer.layers[0].scale = (0.5, 0.25)
+    work(qtbot, dock, "Run")
+    clean = viewer.layers["image [denoised]"].data
+    assert clean.shape == image.shape
+    spoken: dict[str, Any] = {"viewer": viewer}
+    exec(compile(copied(qtbot, dock, "Python"), "copied", "exec"), spoken)
+    np.testing.assert_array_equal(spoken["result"].denoised.frame(0), clean)
+    assert spoken["result"].denoised.grid.spacing == (0.5, 0.25)
+    if is_file:
+        assert main(shlex.split(copied(qtbot, dock, "command"))[1:]) == 0
+        result = read(tmp_path / "image-result.zarr" / "denoised")
+        np.testing.assert_array_equal(result.frame(0), clean)
+        assert (result.outer_axes, result.grid.spacing) == ("yx", (0.5, 0.25))
+
+
 def test_edited_layer_is_not_taken_for_its_file(open_dock: Any, qtbot: Any, movie_file: Path) -> None:
     viewer, dock = open_dock(movie_file)
     viewer.layers[0].data = np.asarray(viewer.layers[0].data)[:, ::-1].copy()
