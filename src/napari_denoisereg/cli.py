@@ -128,6 +128,8 @@ class DenoiseStack:
         stack = io.read(self.source, axes=self.axes, spacing=self.spacing, units=self.units)
         io.check_writable(self.target, results.expected_bytes(stack), overwrite=self.overwrite)
         if self.flow is not None:
+            if stack.n_frames < 2:
+                raise ValueError(f"--flow is from each frame to the next one, and {stack.name!r} has one only; leave it out.")
             io.check_writable(self.flow, overwrite=self.overwrite)
         console.will_write(*(path for path in (self.target, self.flow) if path is not None))
         models = [] if self.model is None else [load_model(self.model, pipeline.FAMILIES)]

@@ -86,6 +86,10 @@ def test_a_single_image_is_denoised_as_it_is_and_learnt_from(
     assert _run("denoise", folder / name, folder / f"clean-{name}", "gaussian", "--spacing", 0.5, 0.5) == 0
     clean = io.read(folder / f"clean-{name}")
     assert (clean.outer_axes, clean.grid.shape) == ("yx", movie.noisy.shape[1:])
+    words = ("denoise", folder / name, folder / "b.tif", "--flow", folder / "flow.zarr", "gaussian")
+    assert _run(*words) == 1
+    assert "--flow is from each frame to the next one" in capsys.readouterr().err
+    assert not (folder / "b.tif").exists()
     model, quick = folder / "one.safetensors", ("--iterations", 2, "--patch", 32)
     assert _run("train", "noise2void", folder / name, "--output", model, *quick) == 0
     assert load_model(model, [Denoiser]).provenance["iterations"] == 2
