@@ -84,9 +84,9 @@ def read(
         raise ValueError(f"Expected a .tif, .tiff or .zarr to read, got {path}; export it to one of these, e.g. with Fiji.")
     if not spacing and not units:
         return stack
-    # A single image has no axis that its frame's spacing could be said of.
     steps, named = tuple(spacing), tuple(map(canonical, units))
-    steps, named = ((1.0, *steps) if steps else (), ("pixel", *named) if named else ()) if stack.is_image else (steps, named)
+    if stack.is_image:  # the axis of its one frame is not in the file
+        steps, named = steps and (1.0, *steps), named and ("pixel", *named)
     # An origin in other units would put the stack somewhere else.
     return replace(stack, spacing=steps or stack.spacing, units=named or stack.units, origin=())
 
