@@ -297,7 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             registry=WORDS,
         )
         command.execute(console)
-    except (ValueError, TypeError, OSError, ImportError, FloatingPointError, WrongSettingError) as error:
+    except (ValueError, TypeError, OSError, ImportError, WrongSettingError) as error:
         errors.print(Text("Error:", "bold red"), problem(error), highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:

@@ -2,11 +2,13 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from napari_denoisereg.divergence import DivergedError
 from napari_denoisereg.steps import Pace, Progress, Steps
 
 
@@ -59,8 +61,8 @@ def minimise(  # noqa: PLR0913 - the loop's whole vocabulary; everything after l
 
     Raises
     ------
-    FloatingPointError
-        When the loss is no longer finite.
+    DivergedError
+        When the loss is no longer finite; the parameters are those that it was computed with.
     """
     descent = descent or Descent(parameters)
     optimiser, losses, pace = descent.optimiser, descent.losses, Pace()
@@ -73,7 +75,7 @@ def minimise(  # noqa: PLR0913 - the loop's whole vocabulary; everything after l
         value = loss(iteration)
         figure = float(value.detach())
         if not math.isfinite(figure):
-            raise FloatingPointError(f"The loss became {figure} in iteration {iteration}; lower the learning rate.")
+            raise DivergedError(f"The loss became {figure} in iteration {iteration} ({stage}): the steps are too large.")
         value.backward()
         optimiser.step()
         losses.append(figure)
@@ -160,3 +162,27 @@ class Descent:
             1 or more at its end.
         """
         return max(len(self.losses) / iterations, 0.0 if seconds is None else self.seconds / seconds)
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Use a network without training it: evaluation mode, no gradients; afterwards every layer is as it was.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In any mode.
+
+    Yields
+    ------
+    None
+        Once.
+    """
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

@@ -4,7 +4,9 @@ Every method that has a network trains it through `Training`, which adds to the 
 
 - **Two curves.** ``loss`` is what is gone down on; ``validation`` is the same on data held out from training.
 - **The best weights are kept**, by ``score`` (e.g. keypoint error) where there is one, else by ``validation``; early and middle
-  ones too, to look at how the network learnt.
+  ones too, to look at how the network learnt. A model that was trained before is a candidate, too.
+- **Divergence is told.** A loss that is no number, or far above what it was at first, ends the training: with the best weights
+  where they had learnt something, else with an error. Who ends up no better than before is warned.
 - **Stopping** at any moment with the best weights (`stop`), **looking** at what it has learnt so far (`model`), and **saving**
   everything (`unfinished`): given to ``fit`` as ``start`` the training goes on where it was. With a budget in iterations, on
   the CPU, the result is the same bit by bit as without the interruption.
@@ -22,8 +24,8 @@ fixed data, and a generator made afresh from the seed.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,8 +34,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from napari_denoisereg.divergence import Course, DivergedError, expect_no_growth
 from napari_denoisereg.model import Model, Unfinished
-from napari_denoisereg.optimize import Descent, minimise
+from napari_denoisereg.optimize import Descent, evaluating, minimise
 from napari_denoisereg.steps import Pace, Progress, Steps
 
 Random = torch.Generator | np.random.Generator
@@ -92,7 +95,8 @@ class Training:
         self._descent = Descent(network.parameters())
         self._kept: dict[str, Model] = {}
         self._figure = math.inf
-        self._is_stopped = False
+        self._before = math.inf
+        self._is_stopped, self._is_fine_tuning = False, start is not None
         self.validation: list[tuple[int, float]] = []
         """Iteration and figure of every judgement so far; low is good."""
         self.is_resumed = start is not None and self._fits(start)
@@ -141,18 +145,22 @@ class Training:
         -------
         Steps of Model
             The best one. Each Progress has the figures ``loss``, ``validation`` (where judged) and ``score`` (where given), and
-            this object as ``training``.
+            this object as ``training``. Its provenance has a ``doubt``, which is a warning, too, where it is not to be trusted.
 
         Raises
         ------
-        FloatingPointError
-            When the loss is no longer finite.
+        DivergedError
+            When the loss is no longer finite, or far above what it was at first, and nothing had been learnt until then.
         """
         judged: dict[str, float] = {}
 
         def after(iteration: int) -> None:
+            expect_no_growth(self.losses)
             if (iteration + 1) % self._budget.every == 0:
                 judged.update(self._judge(validate, score))
+
+        if not self.is_resumed:
+            self._judge_before(validate, score)
 
         budget = self._budget
         steps = minimise(
@@ -166,18 +174,23 @@ class Training:
             after=after,
             descent=self._descent,
         )
+        broken = ""
         try:
             for progress in steps:
                 yield replace(progress, figures={**progress.figures, **judged}, training=self)
                 if self._is_stopped:
                     break
+        except DivergedError as error:
+            if not self._has_learnt():
+                raise DivergedError(f"{error} {self._remedy()}") from error
+            broken = f"{error} The weights of iteration {self._kept['best'].provenance['iterations']} are kept."
         finally:
             steps.close()
-        if not self.validation or self.validation[-1][0] != len(self.losses):
+        if not broken and (not self.validation or self.validation[-1][0] != len(self.losses)):
             self._judge(validate, score)
-        if self._is_stopped:
+        if self._is_stopped or broken:
             yield Progress(1, 1, stage, training=self)
-        return self._result()
+        return self._result(broken or self._doubt())
 
     def model(self) -> Model:
         """The model as it is now.
@@ -216,6 +229,7 @@ class Training:
         record = {
             "seconds": self._descent.seconds,
             "figure": self._figure if math.isfinite(self._figure) else None,
+            "before": self._before if math.isfinite(self._before) else None,
             "random": states,
             "kept": {name: dict(model.provenance) for name, model in self._kept.items()},
             "share": self._share(),
@@ -245,16 +259,27 @@ class Training:
             weights = start.weights if name == "best" else part(f"{name}.")
             self._kept[name] = replace(self._blank, weights=weights, provenance=provenance)
         self._figure = math.inf if record["figure"] is None else float(record["figure"])
+        self._before = math.inf if record.get("before") is None else float(record["before"])
         for number, each in enumerate(self._random):
             if isinstance(each, torch.Generator):
                 each.set_state(tensors[f"random.{number}"])
             else:
                 each.bit_generator.state = record["random"][str(number)]
 
+    def _judge_before(self, validate: Callable[[], float], score: Callable[[Model], float] | None) -> None:
+        """What training must be better than; the weights of a model that was trained before may stay the best."""
+        if self._is_fine_tuning:
+            self._before = self._judge(validate, score)["validation"]
+        else:
+            with evaluating(self._network):
+                self._before = float(validate())
+
     def _judge(self, validate: Callable[[], float], score: Callable[[Model], float] | None) -> dict[str, float]:
         with evaluating(self._network):
             figures = {"validation": float(validate())}
         self.validation.append((len(self.losses), figures["validation"]))
+        if not math.isfinite(figures["validation"]):
+            return figures
         now = self.model()
         if score is not None:
             figures["score"] = float(score(now))
@@ -267,34 +292,30 @@ class Training:
             self._kept["best"], self._figure = told, figure
         return figures
 
-    def _result(self) -> Model:
+    def _has_learnt(self) -> bool:
+        """Whether the best weights are better on held-out data than those that training began with."""
+        best = self._kept.get("best")
+        return best is not None and best.provenance["iterations"] > 0 and best.provenance["validation"] < self._before
+
+    def _doubt(self) -> str:
+        """Why a training that came to its end is not to be trusted; see `Course`."""
+        last = self.validation[-1][1]
+        if "best" not in self._kept:
+            raise DivergedError(f"The loss on held-out data is {last}. {self._remedy()}")
+        told = self._kept["best"].provenance
+        return Course(len(self.losses), self._before, told["validation"], last, told["iterations"]).doubt()
+
+    def _remedy(self) -> str:
+        return f"Train again with a smaller learning rate than {self._budget.learning_rate:g}."
+
+    def _result(self, doubt: str) -> Model:
         best, recent = self._kept["best"], self.losses[-50:]
         more = {"iterations_in_all": len(self.losses), "loss": sum(recent) / len(recent), "stopped": self._is_stopped}
-        return replace(best, provenance={**best.provenance, **more})
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Use a network without training it: evaluation mode, no gradients; afterwards every layer is as it was.
-
-    Parameters
-    ----------
-    network : nn.Module
-        In any mode.
-
-    Yields
-    ------
-    None
-        Once.
-    """
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+        if not doubt:
+            return replace(best, provenance={**best.provenance, **more})
+        words = f"{doubt} {self._remedy()}"
+        warnings.warn(words, stacklevel=2)
+        return replace(best, provenance={**best.provenance, **more, "doubt": words})
 
 
 def saved_on_the_way(
@@ -320,7 +341,7 @@ def saved_on_the_way(
     """
     pace, target = Pace(interval), Path(path)
     pace.is_due()  # nothing worth saving at once
-    is_done = False
+    is_over = False
     try:
         while True:
             progress = next(steps)
@@ -328,11 +349,14 @@ def saved_on_the_way(
                 progress.training.unfinished().save(target)
             yield progress
     except StopIteration as end:
-        is_done = True
+        is_over = True
         return end.value
+    except DivergedError:  # to go on would diverge again
+        is_over = True
+        raise
     finally:
         steps.close()
-        if is_done or not keep_when_stopped:
+        if is_over or not keep_when_stopped:
             target.unlink(missing_ok=True)
 
 
