@@ -158,3 +158,62 @@ def test_regions_serve_a_whole_recipe() -> None:
     assert error(result.registration) < 0.6  # type: ignore[arg-type]
     assert result.denoised is not None
     assert result.denoised.shape == STACK.shape
+
+
+def drawn_exactly(shape: tuple[int, ...], turn: float, seed: int = 0) -> tuple[Stack, np.ndarray, list[np.ndarray]]:
+    """A ball that moves by a fifth of its radius a frame and turns, on surroundings that stay; its first mask, its matrices."""
+    random, ndim = np.random.default_rng(seed), len(shape)
+    centre, radius = (np.array(shape) - 1) / 2, 0.3 * np.array(shape)
+    inner, around = (
+        sum(
+            ndimage.gaussian_filter(random.normal(size=[side + 32 for side in shape]), width) * width ** (ndim / 2)
+            for width in (1.5, 3)
+        )
+        for _ in range(2)
+    )
+    points, frames, masks, matrices = np.indices(shape).reshape(ndim, -1), [], [], []
+    for time in range(4):
+        c, s = np.cos(np.deg2rad(turn * time)), np.sin(np.deg2rad(turn * time))
+        matrix = np.eye(ndim + 1)
+        matrix[-3:-1, -3:-1] = [[c, -s], [s, c]]
+        matrix[:-1, -1] = centre - matrix[:-1, :-1] @ centre + 0.2 * time * radius * np.array([0.2, 1, -1])[-ndim:]
+        back = np.linalg.inv(matrix)
+        where = back[:-1, :-1] @ points + back[:-1, -1:]
+        masks.append((np.square((where - centre[:, None]) / radius[:, None]).sum(0) < 1).reshape(shape))
+        own = ndimage.map_coordinates(inner, where + 16, order=3).reshape(shape)
+        frame = np.where(masks[-1], 3 + own, 0.7 * around[tuple(slice(16, 16 + side) for side in shape)])
+        frames.append(ndimage.gaussian_filter(frame, 0.7) + random.normal(0, 0.15, shape))
+        matrices.append(matrix)
+    return Stack(np.stack(frames).astype(np.float32), "tzyx"[-ndim - 1 :] if ndim == 3 else "tyx"), masks[0], matrices
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(56, 56), (16, 44, 44)])
+@pytest.mark.parametrize("method", [{"kind": "affine", "motion": "rigid"}, "affine", "elastic"])
+def test_an_object_that_is_drawn_exactly_is_followed(shape: tuple[int, ...], method: Any) -> None:
+    """It leaves the mask that marks it, and its outline is not in the mask."""
+    stack, mask, matrices = drawn_exactly(shape, turn=4)
+    found = dr.register(stack, method, region=mask, device="cpu")
+    marked = np.argwhere(mask).astype(float)
+    for frame, matrix in enumerate(matrices):
+        far = found.points(frame, marked) - (marked @ matrix[:-1, :-1].T + matrix[:-1, -1])
+        assert float(np.linalg.norm(far, axis=1).mean()) < 0.8
+
+
+def test_what_may_only_shift_is_not_turned_to_follow_it() -> None:
+    stack, mask, _ = drawn_exactly((56, 56), turn=4)
+    found = dr.register(stack, {"kind": "affine", "motion": "translation"}, region=mask, device="cpu")
+    for transform in found.transforms:
+        np.testing.assert_allclose(transform.matrix()[:-1, :-1], np.eye(2), atol=1e-9)
+
+
+def test_what_leaps_is_followed_where_a_start_says_where_it_went() -> None:
+    stack, mask, _ = drawn_exactly((56, 56), turn=0)
+    still, drawn = np.pad(stack.frame(0), ((0, 40), (0, 0)), mode="reflect"), np.pad(mask, ((0, 40), (0, 0)))
+    far = np.roll(still, 35, 0)
+    leap = Stack(np.stack([still, far + np.float32(1), far]), "tyx")
+    start = PerFrame([Translation([0.0, 0.0]), Translation([34.0, 0.5]), Translation([34.0, 0.5])])
+    found = dr.register(leap, "affine", region=drawn, device="cpu", start=start)
+    middle = np.array([[27.5, 27.5]])
+    for frame in (1, 2):
+        np.testing.assert_allclose(found.points(frame, middle) - middle, [[35, 0]], atol=0.2)

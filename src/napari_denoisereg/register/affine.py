@@ -8,19 +8,18 @@ from torch import Tensor
 
 from napari_denoisereg.geometry import Grid, Identity, Transform
 from napari_denoisereg.method import setting
-from napari_denoisereg.model import Model
 from napari_denoisereg.register.descent import Motion, Pull, as_transforms, as_weights, descend, pyramid
-from napari_denoisereg.register.registrar import Anchors, Registrar
+from napari_denoisereg.register.marked import MarkedRegistrar, weight_of_landmarks
+from napari_denoisereg.register.registrar import Anchors
 from napari_denoisereg.steps import Pace, Progress, Steps
 
 
-class AffineDescent(Registrar, kind="affine"):
+class AffineDescent(MarkedRegistrar, kind="affine"):
     """Shift, rotation, scale and shear; fast, no training. Frames must roughly lie on each other already."""
 
     title: ClassVar[str] = "Affine (shift, rotation, scale, shear)"
     reference: ClassVar[str] = "https://doi.org/10.1109/83.650848"
     bends: ClassVar[bool | None] = False
-    takes_landmarks: ClassVar[bool] = True
 
     motion: Motion = setting("affine", "Which motion to allow between two frames.")
     finest: int = setting(
@@ -31,40 +30,9 @@ class AffineDescent(Registrar, kind="affine"):
     blur: float = setting(
         1.0, "How much images are smoothed at each resolution (standard deviation).", unit="px", ge=0, le=10, advanced=True
     )
-    landmark_weight: float = setting(
-        1.0,
-        "If you give landmarks: how much a misfit of 1 px counts, compared with the likeness of the images.",
-        ge=0,
-        le=1e9,
-        advanced=True,
-    )
+    landmark_weight: float = weight_of_landmarks()
 
-    def align(
-        self,
-        fixed: Tensor,
-        moving: Tensor,
-        grid: Grid,
-        *,
-        start: Sequence[Transform] | None = None,
-        model: Model | None = None,  # noqa: ARG002 - nothing is trained
-    ) -> Steps[list[Transform]]:
-        """Register a batch of pairs; see `Registrar.align`."""
-        return self._descend(fixed, moving, grid, None, start)
-
-    def align_marked(
-        self,
-        fixed: Tensor,
-        moving: Tensor,
-        grid: Grid,
-        anchors: Sequence[Anchors],
-        *,
-        start: Sequence[Transform] | None = None,
-        model: Model | None = None,  # noqa: ARG002 - nothing is trained
-    ) -> Steps[list[Transform]]:
-        """Register a batch of pairs, pulled by landmarks; see `Registrar.align_marked`."""
-        return self._descend(fixed, moving, grid, anchors, start)
-
-    def _descend(
+    def _align(
         self, fixed: Tensor, moving: Tensor, grid: Grid, anchors: Sequence[Anchors] | None, start: Sequence[Transform] | None
     ) -> Steps[list[Transform]]:
         begin = as_weights(start if start is not None else [Identity(grid.ndim)] * len(fixed))

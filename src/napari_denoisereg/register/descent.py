@@ -12,7 +12,7 @@ Thévenaz, Ruttimann, Unser 1998, doi:10.1109/83.650848. Evangelidis and Psaraki
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -24,6 +24,8 @@ from napari_denoisereg.register.pull import velocity
 
 Motion = Literal["translation", "rigid", "similarity", "affine"]
 LEAST_OVERLAP = 0.1
+LEAST_SEEN = 30
+"""Voxels of a level: fewer do not tell where they belong."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,14 @@ class Pyramid:
         ``(B, 1, *grid.shape)``.
     grid : Grid
         Of both.
+    seen : Tensor, optional
+        ``(1, 1, *grid.shape)``, bool: where the fixed images are looked at; everywhere by default.
     """
 
     fixed: Tensor
     moving: Tensor
     grid: Grid
+    seen: Tensor | None = None
 
     def repeat(self, count: int) -> "Pyramid":
         """The only pair several times, to start from several places at once.
@@ -55,8 +60,10 @@ class Pyramid:
         Pyramid
             A batch of ``count``.
         """
-        return Pyramid(
-            self.fixed.expand(count, *self.fixed.shape[1:]), self.moving.expand(count, *self.moving.shape[1:]), self.grid
+        return replace(
+            self,
+            fixed=self.fixed.expand(count, *self.fixed.shape[1:]),
+            moving=self.moving.expand(count, *self.moving.shape[1:]),
         )
 
 
@@ -99,7 +106,16 @@ def descend(
     return matrices[:, :-1], score
 
 
-def pyramid(fixed: Tensor, moving: Tensor, grid: Grid, *, coarsest: int, finest: int, blur: float = 0.7) -> list[Pyramid]:
+def pyramid(  # noqa: PLR0913 - everything after grid is a keyword
+    fixed: Tensor,
+    moving: Tensor,
+    grid: Grid,
+    *,
+    coarsest: int,
+    finest: int,
+    blur: float = 0.7,
+    seen: Tensor | None = None,
+) -> list[Pyramid]:
     """Pairs at halved resolutions.
 
     Parameters
@@ -114,6 +130,9 @@ def pyramid(fixed: Tensor, moving: Tensor, grid: Grid, *, coarsest: int, finest:
         Reduction of the finest level: 1 is full resolution, 2 half, ...
     blur : float
         Extra smoothing at each level, voxels of that level.
+    seen : Tensor, optional
+        ``grid.shape``, bool: where the fixed images are looked at; everywhere by default. Levels at which hardly any of it is
+        left are left out.
 
     Returns
     -------
@@ -125,6 +144,7 @@ def pyramid(fixed: Tensor, moving: Tensor, grid: Grid, *, coarsest: int, finest:
     while longest / (factors[-1] * 2) >= coarsest:
         factors.append(factors[-1] * 2)
     images, place, levels = torch.stack([fixed, moving], dim=1), grid, list[Pyramid]()
+    part = None if seen is None else seen[None, None].to(images.dtype)
     std, mean = torch.std_mean(images, dim=tuple(range(2, images.ndim)), keepdim=True)
     images = (images - mean) / std.clamp(min=torch.finfo(images.dtype).tiny)  # whatever unit the intensities have
     for factor in factors:
@@ -132,9 +152,12 @@ def pyramid(fixed: Tensor, moving: Tensor, grid: Grid, *, coarsest: int, finest:
         each = [max(1.0, factor * min(grid.spacing) / step) for step in grid.spacing]
         small = grid.coarser([min(f, n / 4) if n >= 8 else 1.0 for f, n in zip(each, grid.shape, strict=True)])
         # Each level is made from the finer one: cheaper than from full resolution, and as free of aliasing.
+        part = None if part is None else resample(part, place, small)
         images, place = resample(images, place, small), small
+        if levels and part is not None and int((part > 0.5).sum()) < LEAST_SEEN:
+            break
         blurred = smooth(images, blur)
-        levels.append(Pyramid(blurred[:, :1], blurred[:, 1:], small))
+        levels.append(Pyramid(blurred[:, :1], blurred[:, 1:], small, None if part is None else part > 0.5))
     return levels[::-1]
 
 
@@ -197,12 +220,11 @@ def correlate(level: Pyramid, weights: Tensor) -> Tensor:
     Tensor
         ``(B,)``, float64, CPU; -1 where the overlap is below a tenth.
     """
-    warped, valid = _warped(level, homogeneous(weights))
-    return _standardised(level.fixed, warped, valid)[2]
+    return _standardised(level, *_warped(level, homogeneous(weights)))[2]
 
 
 def overlap(level: Pyramid, weights: Tensor) -> Tensor:
-    """Share of the fixed image on which the warped one is defined.
+    """Share of the fixed image, as far as it is looked at, on which the warped one is defined.
 
     Parameters
     ----------
@@ -216,7 +238,7 @@ def overlap(level: Pyramid, weights: Tensor) -> Tensor:
     Tensor
         ``(B,)``, float64, CPU.
     """
-    return _warped(level, homogeneous(weights))[1].float().flatten(1).mean(1).cpu().double()
+    return _shares(level, _warped(level, homogeneous(weights))[1]).cpu().double()
 
 
 def _descend_level(
@@ -225,7 +247,7 @@ def _descend_level(
     (iterations, tolerance), (generators, place) = budget, _generators(motion, level.grid)
 
     def judged(warped: Tensor, valid: Tensor, matrices: Tensor) -> tuple[Tensor, Tensor]:
-        residual, score = _residual(level.fixed, warped, valid)
+        residual, score = _residual(level, warped, valid)
         return residual, score if pull is None else score - pull.cost(matrices)
 
     warped, valid = _warped(level, matrices)
@@ -255,8 +277,8 @@ def _descend_level(
 
 def _design(level: Pyramid, steepest: Tensor) -> Tensor:
     """How the fixed image changes under every generator: ``(B, P, N)``."""
-    everywhere = torch.ones_like(level.fixed)
-    fixed, _, _ = _standardised(level.fixed, level.fixed, everywhere)
+    seen = torch.ones_like(level.fixed) if level.seen is None else level.seen.to(level.fixed.dtype).expand_as(level.fixed)
+    fixed = _scaled(level.fixed, seen)
     # A single plane has no slope along z.
     slopes = [
         (torch.gradient(fixed, spacing=step, dim=axis + 2)[0] if fixed.shape[axis + 2] > 1 else 0 * fixed).flatten(1)
@@ -265,31 +287,39 @@ def _design(level: Pyramid, steepest: Tensor) -> Tensor:
     return sum(slope[:, None, :] * steepest[None, :, axis] for axis, slope in enumerate(slopes))  # type: ignore[return-value]
 
 
-def _residual(fixed: Tensor, warped: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+def _residual(level: Pyramid, warped: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     """Difference of the standardised images ``(B, N)`` and their correlation ``(B,)``."""
-    one, two, score = _standardised(fixed, warped, valid)
+    one, two, score = _standardised(level, warped, valid)
     return (one - two).flatten(1), score
 
 
 def _warped(level: Pyramid, matrices: Tensor) -> tuple[Tensor, Tensor]:
     index = affine_index(matrices[:, :-1], level.grid, device=level.fixed.device)
-    return sample(level.moving, index), inside(index, level.grid.shape).unsqueeze(1)
+    valid = inside(index, level.grid.shape).unsqueeze(1)
+    return sample(level.moving, index), valid if level.seen is None else valid & level.seen
 
 
-def _standardised(fixed: Tensor, warped: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _shares(level: Pyramid, valid: Tensor) -> Tensor:
+    """How much of what is looked at is valid, ``(B,)``."""
+    share = valid.float().flatten(1).mean(1)
+    return share if level.seen is None else share / level.seen.float().mean()
+
+
+def _standardised(level: Pyramid, warped: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Both images with mean 0 and variance 1 over the overlap, zero elsewhere, and their correlation."""
-    weights = valid.to(fixed.dtype)
-    axes = tuple(range(1, fixed.ndim))
+    weights = valid.to(level.fixed.dtype)
+    one, two = (_scaled(image, weights) * weights for image in (level.fixed, warped))
+    count = weights.flatten(1).sum(1).clamp(min=1.0)
+    score = ((one * two).flatten(1).sum(1) / count).cpu().double()
+    return one, two, torch.where(_shares(level, valid).cpu() < LEAST_OVERLAP, -1.0, score)
+
+
+def _scaled(image: Tensor, weights: Tensor) -> Tensor:
+    """Brought to mean 0 and variance 1 where there is weight."""
+    axes = tuple(range(1, image.ndim))
     count = weights.sum(axes, keepdim=True).clamp(min=1.0)
-
-    def scaled(image: Tensor) -> Tensor:
-        centred = (image - (image * weights).sum(axes, keepdim=True) / count) * weights
-        return centred / ((centred**2).sum(axes, keepdim=True) / count).clamp(min=1e-12).sqrt()
-
-    one, two = scaled(fixed), scaled(warped)
-    score = ((one * two).sum(axes) / count.flatten()).cpu().double()
-    overlap = weights.mean(axes).cpu()
-    return one, two, torch.where(overlap < LEAST_OVERLAP, -1.0, score)
+    centred = image - (image * weights).sum(axes, keepdim=True) / count
+    return centred / ((centred.square() * weights).sum(axes, keepdim=True) / count).clamp(min=1e-12).sqrt()
 
 
 def _generators(motion: Motion, grid: Grid) -> tuple[Tensor, tuple[Tensor, float]]:

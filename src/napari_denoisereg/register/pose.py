@@ -13,20 +13,19 @@ from torch import Tensor
 
 from napari_denoisereg.geometry import Grid, Identity, Transform
 from napari_denoisereg.method import setting
-from napari_denoisereg.model import Model
 from napari_denoisereg.register.descent import Pull, as_transforms, as_weights, descend, overlap, pyramid
-from napari_denoisereg.register.registrar import Anchors, Registrar
+from napari_denoisereg.register.marked import MarkedRegistrar, weight_of_landmarks
+from napari_denoisereg.register.registrar import Anchors
 from napari_denoisereg.register.search import rotations, search
 from napari_denoisereg.steps import Pace, Progress, Steps
 
 
-class Pose(Registrar, kind="pose"):
+class Pose(MarkedRegistrar, kind="pose"):
     """Finds any rotation and large shifts by trying them all; no training. For movies that jump or turn."""
 
     title: ClassVar[str] = "Pose (search of rotation and shift)"
     reference: ClassVar[str] = "https://doi.org/10.1109/TIP.2011.2181402"
     bends: ClassVar[bool | None] = False
-    takes_landmarks: ClassVar[bool] = True
 
     motion: Literal["translation", "rigid", "similarity"] = setting("rigid", "Which motion to allow between two frames.")
     step: float = setting(7.5, "Angle between the rotations that are tried.", unit="°", ge=1, le=90, advanced=True)
@@ -50,38 +49,7 @@ class Pose(Registrar, kind="pose"):
         advanced=True,
     )
 
-    landmark_weight: float = setting(
-        1.0,
-        "If you give landmarks: how much a misfit of 1 px counts, compared with the likeness of the images.",
-        ge=0,
-        le=1e9,
-        advanced=True,
-    )
-
-    def align(
-        self,
-        fixed: Tensor,
-        moving: Tensor,
-        grid: Grid,
-        *,
-        start: Sequence[Transform] | None = None,
-        model: Model | None = None,  # noqa: ARG002 - nothing is trained
-    ) -> Steps[list[Transform]]:
-        """Register a batch of pairs; see `Registrar.align`."""
-        return self._align(fixed, moving, grid, None, start)
-
-    def align_marked(
-        self,
-        fixed: Tensor,
-        moving: Tensor,
-        grid: Grid,
-        anchors: Sequence[Anchors],
-        *,
-        start: Sequence[Transform] | None = None,
-        model: Model | None = None,  # noqa: ARG002 - nothing is trained
-    ) -> Steps[list[Transform]]:
-        """Register a batch of pairs, pulled by landmarks; see `Registrar.align_marked`."""
-        return self._align(fixed, moving, grid, anchors, start)
+    landmark_weight: float = weight_of_landmarks()
 
     def _align(
         self, fixed: Tensor, moving: Tensor, grid: Grid, anchors: Sequence[Anchors] | None, start: Sequence[Transform] | None

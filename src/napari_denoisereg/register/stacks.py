@@ -16,6 +16,7 @@ from napari_denoisereg.geometry import Grid, Identity, PerFrame
 from napari_denoisereg.geometry.landmarks import fit
 from napari_denoisereg.model import Model
 from napari_denoisereg.register.anchors import Landmarks, check_landmarks
+from napari_denoisereg.register.follow import Follower
 from napari_denoisereg.register.quality import Doubts, measure
 from napari_denoisereg.register.quality import judge as judge_frames
 from napari_denoisereg.register.region import Region
@@ -27,6 +28,7 @@ from napari_denoisereg.stack import Stack
 from napari_denoisereg.steps import Progress, Steps, portion
 
 Judge = Callable[[Registrar, Stack, PerFrame | None], Score | None]
+_Find = Callable[[Stack, Stack | None, Sequence[Registrar], "_Way", PerFrame | None], Steps[tuple[PerFrame, tuple[Model, ...]]]]
 
 
 def train(
@@ -186,19 +188,12 @@ def train_and_register(  # noqa: PLR0913 - everything after registrars is a keyw
         check_landmarks(registrars)
     registrars = [_as_trained(registrar, models) for registrar in registrars]
     way = _Way(series or Combined(), torch.device(device), tuple(models), judge, landmarks, tuple(learnt))
-    seen, others = _confined(stack, region), None if noisy is None else _confined(noisy, region)
     is_followed = region is not None and region.is_followed
-    first = _find_from(seen, others, registrars, way, start)
-    found, used = yield from portion(first, 0.0, 0.5 if is_followed else 0.95)
-    if is_followed:
-        # One mask for all frames marks what is there in the first. So far it stayed where it is while that moved on; now that
-        # is brought back into it.
-        near = Registration(found, stack.grid)
-        seen = _confined(near.warp(stack, outside="edge"), region)
-        others = None if noisy is None else _confined(near.warp(noisy, outside="edge"), region)
-        way = replace(way, models=(*used, *models), learnt=(*used, *learnt), landmarks=landmarks and landmarks.before(found))
-        rest, used = yield from portion(_find(seen, others, registrars, way, None), 0.5, 0.95, "in the region")
-        found = rest.then(found)
+    if region is None or not is_followed:
+        find, seen, others = _find, _confined(stack, region), None if noisy is None else _confined(noisy, region)
+    else:
+        find, seen, others = partial(_followed, region), stack, noisy
+    found, used = yield from portion(_find_from(seen, others, registrars, way, start, find), 0.0, 0.95)
     figures = yield from portion(_measured(stack, found, region, registrars, way.device), 0.95, 0.97)
     gains: Mapping[int, str] = {}
     doubts = _doubts(figures, stack)
@@ -281,17 +276,43 @@ def _as_trained(registrar: Registrar, models: Sequence[Model]) -> Registrar:
 
 
 def _find_from(
-    stack: Stack, noisy: Stack | None, registrars: Sequence[Registrar], way: "_Way", start: PerFrame | None
+    stack: Stack, noisy: Stack | None, registrars: Sequence[Registrar], way: "_Way", start: PerFrame | None, find: "_Find"
 ) -> Steps[tuple[PerFrame, tuple[Model, ...]]]:
     """Go on from a start: what is bent in it is applied to the frames first."""
     straight, bent = _parted(start, stack.grid)
     if bent is None:
-        return (yield from _find(stack, noisy, registrars, way, straight))
+        return (yield from find(stack, noisy, registrars, way, straight))
     frames = bent.warp(stack, outside="edge")
     others = None if noisy is None else bent.warp(noisy, outside="edge")
     way = replace(way, landmarks=way.landmarks and way.landmarks.before(bent.transforms))
-    found, used = yield from _find(frames, others, registrars, way, straight)
+    found, used = yield from find(frames, others, registrars, way, straight)
     return found.then(bent.transforms), used
+
+
+def _followed(
+    region: Region, stack: Stack, noisy: Stack | None, registrars: Sequence[Registrar], way: "_Way", start: PerFrame | None
+) -> Steps[tuple[PerFrame, tuple[Model, ...]]]:
+    """Bring what one mask for all frames marks in the first one back into it, and register there."""
+
+    def confined(moved: PerFrame | None) -> tuple[Stack, Stack | None]:
+        seen, other = (None if each is None else _confined(_aligned(each, moved), region) for each in (stack, noisy))
+        assert seen is not None
+        return seen, other
+
+    # The mask as it stays shows less and less of what moves on: only a guess.
+    guess, used = yield from portion(_find(*confined(None), registrars, way, start), 0.0, 0.45)
+    straight = _parted(guess, stack.grid)[0] or guess
+    follower = Follower(stack, region, registrars, way.device)
+    guesses = [straight] if start is None else [start, straight]
+    found = yield from portion(follower.follow(guesses), 0.45, 0.5)
+    marks = way.landmarks and way.landmarks.before(found)
+    way = replace(way, models=(*used, *way.models), learnt=(*used, *way.learnt), landmarks=marks)
+    rest, used = yield from portion(_find(*confined(found), registrars, way, None), 0.5, 0.95)
+    closer = rest.then(found)
+    if marks is None and all(registrar.bends is False for registrar in registrars):
+        # What moves it as a whole was found from the object alone above, and may be better than from a mask that was filled up.
+        closer = yield from portion(follower.more_alike(found, closer), 0.95, 1.0)
+    return closer, used
 
 
 def _find(
