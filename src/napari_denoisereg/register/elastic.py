@@ -24,10 +24,11 @@ from napari_denoisereg.register.bands import bands, shrink
 from napari_denoisereg.register.consensus import Consensus
 from napari_denoisereg.register.descent import as_transforms, as_weights, descend, pyramid
 from napari_denoisereg.register.lattice import Lattice
+from napari_denoisereg.register.marked import MarkedRegistrar, weight_of_landmarks
 from napari_denoisereg.register.marks import Marks
 from napari_denoisereg.register.motions import Motions, in_px
 from napari_denoisereg.register.pull import Pull
-from napari_denoisereg.register.registrar import Anchors, Registrar
+from napari_denoisereg.register.registrar import Anchors
 from napari_denoisereg.register.resistance import Costs
 from napari_denoisereg.register.texture import textured
 from napari_denoisereg.stack import Stack
@@ -38,14 +39,13 @@ LEAST_FINE, LEAST_COARSE = 64, 16  # voxels along the longest side at the finest
 ENOUGH = 0.02  # px: a level ends when no node moves further
 
 
-class Elastic(Registrar, kind="elastic"):
+class Elastic(MarkedRegistrar, kind="elastic"):
     """Bends all frames at once until they agree, smoothly in space and time; no training. For tissue and cells that deform."""
 
     title: ClassVar[str] = "Elastic (all frames at once)"
     reference: ClassVar[str] = "https://doi.org/10.1038/s41598-018-31474-7"
     bends: ClassVar[bool | None] = True
     is_groupwise: ClassVar[bool] = True
-    takes_landmarks: ClassVar[bool] = True
 
     stiffness: float = setting(3.0, "How hard the specimen is to bend; higher gives smoother motion.", gt=0, le=1e6)
     steadiness: float = setting(
@@ -71,38 +71,7 @@ class Elastic(Registrar, kind="elastic"):
         True, "Find shift, rotation, scale and shear first, if no earlier method has done so.", advanced=True
     )
     window: int = setting(48, "Frames worked on together; more need more memory.", ge=4, le=10_000, advanced=True)
-    landmark_weight: float = setting(
-        1.0,
-        "If you give landmarks: how much a misfit of 1 px counts, compared with the likeness of the images.",
-        ge=0,
-        le=1e9,
-        advanced=True,
-    )
-
-    def align(
-        self,
-        fixed: Tensor,
-        moving: Tensor,
-        grid: Grid,
-        *,
-        start: Sequence[Transform] | None = None,
-        model: Model | None = None,  # noqa: ARG002 - nothing is trained
-    ) -> Steps[list[Transform]]:
-        """Register a batch of pairs; see `Registrar.align`. Each pair is a movie of two frames whose first one holds still."""
-        return self._align_pairs(fixed, moving, grid, None, start)
-
-    def align_marked(
-        self,
-        fixed: Tensor,
-        moving: Tensor,
-        grid: Grid,
-        anchors: Sequence[Anchors],
-        *,
-        start: Sequence[Transform] | None = None,
-        model: Model | None = None,  # noqa: ARG002 - nothing is trained
-    ) -> Steps[list[Transform]]:
-        """Register a batch of pairs, pulled by landmarks; see `Registrar.align_marked`."""
-        return self._align_pairs(fixed, moving, grid, anchors, start)
+    landmark_weight: float = weight_of_landmarks()
 
     def align_movie(
         self,
@@ -127,9 +96,10 @@ class Elastic(Registrar, kind="elastic"):
         """Register a whole movie, pulled by landmarks; see `Registrar.align_movie_marked`."""
         return self._align_movie(stack, Landmarks(places), start, device)
 
-    def _align_pairs(
+    def _align(
         self, fixed: Tensor, moving: Tensor, grid: Grid, anchors: Sequence[Anchors] | None, start: Sequence[Transform] | None
     ) -> Steps[list[Transform]]:
+        """Each pair is a movie of two frames whose first one holds still."""
         fixed, moving = self._looked(fixed, grid), self._looked(moving, grid)
         begin = self._affine(fixed, moving, grid, anchors) if start is None and self.affine_first else start
         found, lattice = list[Transform](), Lattice.over(in_px(grid), self.knots)

@@ -60,6 +60,7 @@ class Follower:
         self._by_texture = any(each.bridges_stains for each in registrars)
         shifts = all(getattr(each, "motion", None) == "translation" for each in registrars)
         self._motion: Motion = "translation" if shifts else "rigid"
+        self._read: tuple[int, Tensor] | None = None
 
     def follow(self, guesses: Sequence[PerFrame]) -> Steps[PerFrame]:
         """Find it in every frame.
@@ -113,8 +114,9 @@ class Follower:
 
     def _frame(self, number: int, known: Transform) -> Tensor:
         """A frame around the mask, as a motion brings it there: ``(1, *box)``."""
-        image = self._stack.tensor([number], self._device)
-        brought = warp(image, known, fixed=self._box, moving=self._stack.grid, outside="edge")
+        if self._read is None or self._read[0] != number:  # reading may be slow, and a frame is brought to several places
+            self._read = number, self._stack.tensor([number], self._device)
+        brought = warp(self._read[1], known, fixed=self._box, moving=self._stack.grid, outside="edge")
         return textured(brought, in_px(self._box)) if self._by_texture else brought
 
     def _placed(self, number: int, known: Transform, likenesses: Sequence[Tensor]) -> tuple[Transform, float]:
