@@ -159,8 +159,10 @@ class Descent:
         Returns
         -------
         float
-            1 or more at its end.
+            1 or more at its end; 0 before the first iteration, which is made in any case.
         """
+        if not self.losses:
+            return 0.0
         return max(len(self.losses) / iterations, 0.0 if seconds is None else self.seconds / seconds)
 
 
@@ -181,7 +183,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
     modes = {module: module.training for module in network.modules()}
     network.eval()
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # no inference mode: encoders are read when first asked for, and training goes through them
             yield
     finally:
         for module, mode in modes.items():

@@ -24,6 +24,7 @@ fixed data, and a generator made afresh from the seed.
 """
 
 import math
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -159,10 +160,11 @@ class Training:
             if (iteration + 1) % self._budget.every == 0:
                 judged.update(self._judge(validate, score))
 
-        if not self.is_resumed:
-            self._judge_before(validate, score)
-
         budget = self._budget
+        if not self.is_resumed:
+            began = time.monotonic()
+            self._judge_before(validate, score)
+            self._descent.seconds = time.monotonic() - began  # it may estimate flows, which take time
         steps = minimise(
             (),
             loss,
