@@ -9,7 +9,7 @@ FEW = 10
 """Losses that are averaged before they are said to have grown."""
 LEAST_LOSS = 0.1
 """A first loss may be near 0 by chance; images are standardised, so losses are about 1."""
-LEAST_TRAINED = 20
+LEAST_TRAINED = 50
 """Iterations before which nobody expects a network to have learnt something; only divergence is told then."""
 NO_BETTER = 0.05
 """Share of the loss before training by which losses on held-out data differ without meaning anything."""

@@ -51,8 +51,8 @@ def seen_by(model: Model) -> int:
 
 
 def test_a_training_that_learns_is_told_without_a_doubt() -> None:
-    model = finish(Toy([1.0] * 30, [1.0, 0.8, 0.6, 0.7]).steps())
-    assert model.provenance["iterations"] == 20
+    model = finish(Toy([1.0] * 60, [1.0, 0.8, 0.6, 0.7], every=20).steps())
+    assert model.provenance["iterations"] == 40
     assert "doubt" not in model.provenance
 
 
@@ -60,20 +60,20 @@ def test_a_network_no_better_than_before_is_warned_of() -> None:
     with pytest.warns(
         UserWarning, match=r"learnt nothing: .* 1 before .* 1\.4 at best since.* smaller learning rate than 0\.5"
     ):
-        model = finish(Toy([1.0] * 30, [1.0, 1.5, 1.4, 1.6]).steps())
+        model = finish(Toy([1.0] * 60, [1.0, 1.5, 1.4, 1.6], every=20).steps())
     assert "learnt nothing" in model.provenance["doubt"]
 
 
 def test_where_there_is_nothing_to_learn_nobody_is_alarmed() -> None:
-    finish(Toy([1.0] * 30, [1.0, 1.01, 1.02, 1.02]).steps())
-    finish(Toy([-1.0] * 30, [-1.0, -0.99, -0.98, -0.98]).steps())
+    finish(Toy([1.0] * 60, [1.0, 1.01, 1.02, 1.02], every=20).steps())
+    finish(Toy([-1.0] * 60, [-1.0, -0.99, -0.98, -0.98], every=20).steps())
 
 
 @pytest.mark.parametrize("last", [3.0, math.nan, math.inf])
 def test_a_loss_that_ends_higher_than_it_began_is_warned_of_and_the_best_is_kept(last: float) -> None:
-    with pytest.warns(UserWarning, match=rf"higher at the end \({last:.3g}\).*iteration 10 are kept \(0\.5\)"):
-        model = finish(Toy([1.0] * 30, [1.0, 0.5, 2.0, last]).steps())
-    assert seen_by(model) == model.provenance["iterations"] == 10
+    with pytest.warns(UserWarning, match=rf"higher at the end \({last:.3g}\).*iteration 20 are kept \(0\.5\)"):
+        model = finish(Toy([1.0] * 60, [1.0, 0.5, 2.0, last], every=20).steps())
+    assert seen_by(model) == model.provenance["iterations"] == 20
 
 
 def test_after_very_few_iterations_only_divergence_is_told() -> None:
@@ -124,10 +124,10 @@ def test_weights_that_give_no_numbers_are_never_a_model() -> None:
 
 
 def test_fine_tuning_never_ends_with_a_worse_model() -> None:
-    start = finish(Toy([1.0] * 30, [1.0, 0.8, 0.7, 0.6]).steps())
+    start = finish(Toy([1.0] * 60, [1.0, 0.8, 0.7, 0.6], every=20).steps())
     with pytest.warns(UserWarning, match=r"began with \(held-out loss 0\.6\) is kept"):
-        model = finish(Toy([0.6] * 40, [0.6, 0.9, 0.8, 0.7, 0.65], start=start).steps())
-    assert seen_by(model) == 30
+        model = finish(Toy([0.6] * 80, [0.6, 0.9, 0.8, 0.7, 0.65], start=start, every=20).steps())
+    assert seen_by(model) == 60
     assert model.provenance["iterations"] == 0
     with pytest.raises(DivergedError):
         finish(Toy([0.6] * 12 + [math.nan], [0.6, 0.9], start=start).steps())
@@ -135,14 +135,14 @@ def test_fine_tuning_never_ends_with_a_worse_model() -> None:
 
 def test_a_training_that_goes_on_knows_what_was_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Pace, "is_due", lambda self, last=False: True)
-    toy = Toy([1.0] * 30, [1.0, 1.5, 1.5])
+    toy = Toy([1.0] * 60, [1.0, 1.5, 1.5], every=20)
     steps = toy.steps()
-    for _ in range(15):
+    for _ in range(25):
         next(steps)
     left = toy.training.unfinished()
     steps.close()
     with pytest.warns(UserWarning, match="was 1 before the training, and 1.4 at best"):
-        finish(Toy([1.0] * 30, [1.4, 1.6], start=left).steps())
+        finish(Toy([1.0] * 60, [1.4, 1.6], start=left, every=20).steps())
 
 
 def test_nothing_is_left_to_go_on_with_where_it_would_diverge_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
