@@ -67,6 +67,7 @@ def read(path: str | Path, *, axes: str | None = None, name: str | None = None) 
     try:
         number = max(range(len(file.series)), key=lambda each: file.series[each].size)  # not a thumbnail or label
         series = file.series[number]
+        full = _with_axes_of_one(file, number)
         _refuse_colour(series, axes, source)
         _check_pages(file, series, source)
         calibration = read_calibration(file, number)
@@ -81,7 +82,7 @@ def read(path: str | Path, *, axes: str | None = None, name: str | None = None) 
             file.close()
     chunks = (1,) * (len(series.shape) - reader.page_ndim) + tuple(series.shape[-reader.page_ndim :])
     data = lazy(Pieces(reader, series.shape, series.dtype, source), chunks)
-    data, letters = _arranged(data, series, axes, source)
+    data, letters = _arranged(data, series, full, axes, source)
     stem = source.name.split(".")[0] or source.name
     make = Stack if {"t", "z"} & set(letters) else Stack.of_image
     return make(data, letters, name=name or stem, **calibration.arguments(letters))
@@ -219,11 +220,22 @@ def _check_pages(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path:
         )
 
 
-def _arranged(data: da.Array, series: tifffile.TiffPageSeries, axes: str | None, path: Path) -> tuple[da.Array, str]:
-    """Name the axes, drop those of length 1, and put the rest into our order."""
-    full = tuple(series.get_shape(squeeze=False))
+def _with_axes_of_one(file: tifffile.TiffFile, number: int) -> tuple[tuple[int, ...], str]:
+    """Shape and axes of a series, with those of length 1."""
+    if callable(file.series):  # tifffile 2026.5.2 and later
+        series = file.series(squeeze=False)[number]
+        return tuple(series.shape), series.axes
+    series = file.series[number]
+    return tuple(series.get_shape(squeeze=False)), series.get_axes(squeeze=False)
+
+
+def _arranged(
+    data: da.Array, series: tifffile.TiffPageSeries, whole: tuple[tuple[int, ...], str], axes: str | None, path: Path
+) -> tuple[da.Array, str]:
+    """Name the axes, drop those of length 1, and put the rest into our order; ``whole`` of `_with_axes_of_one`."""
+    full, named = whole
     if axes is None:
-        letters = _named(series.get_axes(squeeze=False), full, path)
+        letters = _named(named, full, path)
         kept = [n for n, size in enumerate(full) if size > 1 or letters[n] in "yx"]
         shape, letters = tuple(full[n] for n in kept), "".join(letters[n] for n in kept)
     else:
