@@ -107,6 +107,8 @@ def test_keypoints_tell_how_far_the_frames_were_apart(score: float, is_warned: b
     lesson = finish(train(order, InView((2, (slice(0, 40), slice(0, 48)))), Library(tmp_path)))
     assert lesson.before == pytest.approx(5)
     assert "very few" in in_words(lesson)
+    doubtful = replace(lesson.model, provenance={**lesson.model.provenance, "doubt": "The network has learnt nothing."})
+    assert in_words(replace(lesson, model=doubtful)).endswith("The network has learnt nothing.")
     told = {**lesson.model.provenance, "score": score, "iterations_in_all": 50}
     words = in_words(replace(lesson, model=replace(lesson.model, provenance=told)))
     assert f"chosen by keypoints ({score:.2f} px; 5.00 px before)" in words

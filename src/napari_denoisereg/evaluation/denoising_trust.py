@@ -93,7 +93,7 @@ class Trust:
                 self.removed,
                 lambda values: values < (COPIED_SHARED if self.is_shared else COPIED),
                 "hardly any noise was taken away ({:.2f} of it): the result is nearly the input. Neighbouring pixels may share "
-                "their noise: enlarge the blind spot, or use a method that does not need independent pixels.",
+                "their noise: of a network, enlarge the blind spot; of another method, raise the strength or the width.",
             ),
             (
                 "structure",

@@ -225,7 +225,7 @@ def in_words(error: Exception, source: Path) -> str:
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         return "The computer ran out of memory: close other programs, or use a part of the data."
     words = " ".join(str(error).replace(str(source), source.name).split())[:LONGEST_REASON]
-    is_meant = isinstance(error, ValueError | TypeError | OSError | ImportError | FloatingPointError)
+    is_meant = isinstance(error, ValueError | TypeError | OSError | ImportError)
     return words if is_meant and words else f"Unexpected error ({type(error).__name__}): {words}"
 
 

@@ -106,7 +106,7 @@ def in_words(lesson: Lesson) -> str:
     -------
     str
         E.g. ``"Best after 350 of 480 iterations, chosen on held-out data (loss 0.612)."``; a warning after very few
-        iterations, and where keypoints say that a registrar hardly moves them nearer.
+        iterations, where keypoints say that a registrar hardly moves them nearer, and where nothing was learnt.
     """
     told = lesson.model.provenance
     whole = told.get("iterations_in_all", told.get("iterations", 0))
@@ -121,6 +121,8 @@ def in_words(lesson: Lesson) -> str:
         remarks.append(TOO_FEW)
     elif lesson.before is not None and told["score"] > USEFUL * lesson.before:
         remarks.append(LITTLE)
+    if "doubt" in told:
+        remarks.append(told["doubt"])
     if lesson.model.method.family == "encoder":
         remarks.append(FOR_SIMILARITIES)
     return "\n".join(remarks)
