@@ -87,9 +87,9 @@ def test_menus_that_pages_name_are_those_of_the_plugin() -> None:
     samples = contributed["sample_data"]
     there |= {f"File > Open Sample > napari-denoisereg > {sample['display_name']}" for sample in samples}
     for menu, entries in contributed["menus"].items():
-        folder = menu.removeprefix("napari/").title().replace("/", " > ")
+        folder = menu.removeprefix("napari/").replace("_", " ").title().replace("/", " > ").replace("Io ", "IO ")
         there |= {folder, *(f"{folder} > {title[entry['command']]}" for entry in entries)}
-    path = r"\*\*((?:Layers|Plugins|File > Open Sample) > [^*]+)\*\*"
+    path = r"\*\*((?:Layers|Plugins|File > Open Sample|File > IO Utilities) > [^*]+)\*\*"
     named = [(page.name, found) for page in PAGES for found in re.findall(path, page.read_text(encoding="utf-8"))]
     assert len(named) > 10
     assert not [each for each in named if each[1] not in there and "Install/Uninstall" not in each[1]]

@@ -39,12 +39,17 @@ def test_menus_and_widgets_name_commands_that_exist(manifest: PluginManifest) ->
     known = {command.id for command in manifest.contributions.commands}
     used = [item.command for items in manifest.contributions.menus.values() for item in items]
     used += [widget.command for widget in manifest.contributions.widgets]
-    used += [each.command for each in (*manifest.contributions.sample_data, *manifest.contributions.readers)]
+    used += [each.command for each in manifest.contributions.sample_data]
     assert set(used) <= known
     assert {"napari/layers/filter", "napari/layers/register"} <= set(manifest.contributions.menus)
 
 
-@pytest.mark.parametrize("module", ["denoise_register_dock", "result_reader"])
+def test_opening_folders_is_left_to_other_plugins(manifest: PluginManifest) -> None:
+    """A reader of folders matches every folder, and napari then asks every user which reader is meant."""
+    assert not manifest.contributions.readers
+
+
+@pytest.mark.parametrize("module", ["denoise_register_dock", "open_result"])
 def test_importing_the_dock_does_not_import_torch(module: str) -> None:
     code = f"import sys, napari_denoisereg.widgets.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0

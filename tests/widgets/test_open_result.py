@@ -1,7 +1,8 @@
-"""Results on disk come back as the layers that the dock shows; other folders are left to others."""
+"""Results on disk come back as the layers that the dock shows, by a command of the menu File."""
 
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import numpy as np
 import pytest
 import zarr
 from napari.layers import Layer
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog
 
 from napari_denoisereg import io
 from napari_denoisereg.geometry import Identity, PerFrame, Translation
@@ -18,9 +22,12 @@ from napari_denoisereg.pipeline import Pipeline, Result
 from napari_denoisereg.register import Registration
 from napari_denoisereg.results import write_result
 from napari_denoisereg.stack import Stack
-from napari_denoisereg.steps import finish
+from napari_denoisereg.steps import Progress, Steps, finish
+from napari_denoisereg.widgets import open_result
+from napari_denoisereg.widgets.denoise_register_job import load_engine
 from napari_denoisereg.widgets.layers import METADATA_KEY
-from napari_denoisereg.widgets.result_reader import get_reader, is_result
+from napari_denoisereg.widgets.open_result import DOCK
+from napari_denoisereg.widgets.saved_result import is_result, read_layers
 
 RECIPE = Pipeline(denoise={"kind": "gaussian"}, register=({"kind": "affine"},), name="mine")
 PLACE = {"t": (60.0, 0.0, "second"), "c": (1.0, 0.0, "pixel"), "y": (0.5, 3.0, "micrometer"), "x": (0.25, -2.0, "micrometer")}
@@ -41,9 +48,7 @@ def write(path: Path, axes: str = "tyx", **parts: Any) -> Result:
 
 
 def layers_of(path: Path) -> dict[str, Layer]:
-    reader = get_reader(str(path))
-    assert reader is not None
-    layers = [Layer.create(*each) for each in reader(str(path))]
+    layers = [Layer.create(*each) for each in finish(read_layers(path))]
     return {layer.name: layer for layer in layers}
 
 
@@ -81,7 +86,7 @@ def test_a_result_of_denoising_one_image_opens_as_an_image(tmp_path: Path) -> No
     assert layers["cell [denoised]"].data.shape == (24, 32)
 
 
-def test_other_folders_are_left_to_other_readers(tmp_path: Path) -> None:
+def test_other_folders_are_refused_in_words(tmp_path: Path) -> None:
     io.write(Stack(np.zeros((2, 8, 8), "u1"), "tyx"), tmp_path / "image.ome.zarr")
     group = zarr.create_group(tmp_path / "theirs.zarr")
     group.create_group("aligned")
@@ -90,9 +95,9 @@ def test_other_folders_are_left_to_other_readers(tmp_path: Path) -> None:
     (tmp_path / "broken.zarr" / "zarr.json").write_text("{")
     (tmp_path / "file.zarr").write_text("{}")
     for path in (*tmp_path.iterdir(), tmp_path / "nowhere.zarr"):
-        assert get_reader(str(path)) is None
-    write(tmp_path / "out.zarr")
-    assert get_reader([str(tmp_path / "out.zarr")]) is None  # several files as one stack are no result
+        assert not is_result(path)
+        with pytest.raises(ValueError, match=r"no result of denoisereg.*File > Open Folder"):
+            layers_of(path)
 
 
 def without_chunk(path: Path) -> None:
@@ -131,3 +136,95 @@ def test_results_of_objects_say_what_they_hold(tmp_path: Path) -> None:
     zarr.create_group(tmp_path / "out.zarr").attrs[METADATA_KEY] = {"objects": {"1": [0, 1]}}
     with pytest.raises(ValueError, match="motion of each object"):
         layers_of(tmp_path / "out.zarr")
+
+
+# --------------------------------------------------------------------------------------------- as the user does it
+@pytest.fixture
+def viewer(make_napari_viewer: Any, qtbot: Any, working_threads: Callable[[], list[str]]) -> Iterator[Any]:
+    finish(load_engine())
+    yield make_napari_viewer()
+    qtbot.waitUntil(lambda: not working_threads(), timeout=5000)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    shown: list[Any] = []
+    monkeypatch.setattr(notification_manager, "dispatch", shown.append)
+    return shown
+
+
+@pytest.fixture
+def choose(viewer: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path | None], None]:
+    """Choose the command in the menu File, and a folder in its dialog; None to change one's mind."""
+
+    def choose(folder: Path | None) -> None:
+        monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "" if folder is None else str(folder))
+        menu = viewer.window.file_menu
+        for title in ("IO Utilities", "Open a result of denoisereg"):
+            menu.aboutToShow.emit()
+            (entry,) = [each for each in menu.actions() if each.text().startswith(title)]
+            menu = entry.menu()
+        assert entry.isEnabled()
+        entry.trigger()
+
+    return choose
+
+
+def test_the_menu_file_opens_a_result(
+    viewer: Any, qtbot: Any, choose: Callable[..., None], told: list[Any], tmp_path: Path
+) -> None:
+    result = write(tmp_path / "out.zarr")
+    choose(None)
+    assert DOCK not in viewer.window.dock_widgets
+    for expected in (3, 6):  # the second time with the dock that is there
+        choose(tmp_path / "out.zarr")
+        runner = viewer.window.dock_widgets[DOCK].runner
+        assert runner.is_running
+        qtbot.waitUntil(lambda runner=runner: not runner.is_running, timeout=20_000)
+        assert len(viewer.layers) == expected
+        assert viewer.window.dock_widgets[DOCK].parentWidget().isHidden()
+    assert [layer.name for layer in viewer.layers][:3] == ["cells [denoised]", "cells [aligned]", "cells [displacement]"]
+    np.testing.assert_array_equal(np.asarray(viewer.layers["cells [aligned]"].data), np.asarray(result.aligned.data))
+    assert not told
+
+
+def test_a_folder_that_is_no_result_is_named(
+    viewer: Any, qtbot: Any, choose: Callable[..., None], told: list[Any], tmp_path: Path
+) -> None:
+    choose(tmp_path)
+    qtbot.waitUntil(lambda: bool(told), timeout=20_000)
+    assert f"{tmp_path} is no result of denoisereg" in told[-1].message
+    dock = viewer.window.dock_widgets[DOCK]
+    assert not dock.parentWidget().isHidden()
+    assert told[-1].message in dock.runner._line.text()
+    assert not viewer.layers
+
+
+def test_cancel_and_closing_the_dock_stop_the_reading(
+    viewer: Any, qtbot: Any, choose: Callable[..., None], told: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    log: list[str] = []
+
+    def slow(_: Path) -> Steps[Any]:
+        try:
+            for number in range(1000):
+                time.sleep(0.01)
+                log.append("read")
+                yield Progress(number, 1000, "pretending")
+        finally:
+            log.append("closed")
+
+    monkeypatch.setattr(open_result, "read_layers", slow)
+    choose(tmp_path)
+    qtbot.waitUntil(lambda: "read" in log)
+    choose(tmp_path)
+    assert "One result at a time" in told[-1].message
+    dock = viewer.window.dock_widgets[DOCK]
+    with qtbot.waitSignal(dock.runner.finished, timeout=5000):
+        qtbot.mouseClick(dock.runner._cancel, Qt.MouseButton.LeftButton)
+    assert log[-1] == "closed"
+    choose(tmp_path)
+    qtbot.waitUntil(lambda: log[-1] == "read")
+    viewer.window.remove_dock_widget(dock)
+    qtbot.waitUntil(lambda: log[-1] == "closed")
+    assert not viewer.layers

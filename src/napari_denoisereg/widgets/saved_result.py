@@ -1,14 +1,12 @@
-"""File > Open of what ``denoisereg run`` and ``register`` wrote: the layers that the dock *Denoise and register* would show.
+"""What ``denoisereg run`` and ``register`` wrote, as the layers that the dock *Denoise and register* would show.
 
-npe2 asks every reader of folders about every folder, so this one answers for its own only, and quickly: it looks at
-``zarr.json`` and imports nothing. Images stay on disk and are read frame by frame; transforms are read whole.
+Images stay on disk and are read frame by frame; transforms are read whole.
 """
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,33 +20,22 @@ if TYPE_CHECKING:
     from napari_denoisereg.pipeline import Pipeline
     from napari_denoisereg.register import Registration
     from napari_denoisereg.stack import Stack
+    from napari_denoisereg.steps import Steps
 
     LayerData = tuple[Any, dict[str, Any], str]
 
 IMAGES, TRANSFORMS = ("denoised", "aligned"), "transforms"
 LOOKED_AT = 3  # frames, for the contrast
+NO_RESULT = (
+    "{path} is no result of denoisereg. Choose the whole folder that 'denoisereg run', 'denoisereg register' or the dock "
+    "'Many files' wrote, e.g. result.zarr. To open images, use File > Open Folder."
+)
 DAMAGED = "{path} was made by this program, but is not complete: {why}. Copy it again, or run the recipe again."
 OBJECTS = (
     "{path} holds the motion of each object, and no images. Its table motion.csv opens in any spreadsheet; to see the movie in "
     "which every object stands still, open the movie and its labels and use the dock 'Register objects', or run "
     "'denoisereg register … --objects … --aligned FILE'."
 )
-
-
-def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
-    """What napari asks of every folder.
-
-    Parameters
-    ----------
-    path : str or list of str
-        What the user opens.
-
-    Returns
-    -------
-    callable or None
-        `read_layers` for a result of this program, also for one that lost a part of it; None for everything else.
-    """
-    return read_layers if isinstance(path, str) and is_result(Path(path)) else None
 
 
 def is_result(folder: Path) -> bool:
@@ -73,44 +60,58 @@ def is_result(folder: Path) -> bool:
     return any(METADATA_KEY in (_attributes(folder / part) or ()) for part in (*IMAGES, TRANSFORMS))
 
 
-def read_layers(path: str | list[str]) -> list[LayerData]:
+def read_layers(folder: Path) -> Steps[list[LayerData]]:
     """Read a result.
 
     Parameters
     ----------
-    path : str or list of str
-        ``OUT.zarr``; the first one of several.
+    folder : Path
+        ``OUT.zarr``.
 
     Returns
     -------
-    list of LayerDataTuple
+    Steps of list of LayerDataTuple
         ``"<movie> [denoised]"``, ``"<movie> [aligned]"`` and ``"<movie> [displacement]"``, those there are.
 
     Raises
     ------
     ValueError
-        When parts are missing or damaged; the message names them.
+        When the folder is no result, or parts of it are missing or damaged; the message names them.
     """
-    from napari_denoisereg import io
-    from napari_denoisereg.steps import finish
+    from napari_denoisereg.steps import Progress, portion
 
-    folder = Path(path if isinstance(path, str) else path[0])
+    yield Progress(0, 1, "reading images")  # before the engine is imported, which takes seconds
+    from napari_denoisereg import io
+
+    attributes = _described(folder)
+    stacks = {name: io.read(folder / name) for name in IMAGES if (folder / name).is_dir()}
+    if not stacks:
+        raise ValueError(DAMAGED.format(path=folder, why="its images are missing"))
+    recipe = _recipe(attributes[METADATA_KEY]["recipe"])
+    look = _look(next(reversed(stacks.values())))
+    layers: list[LayerData] = []
+    for name, stack in stacks.items():
+        limits = yield from portion(_limits(stack), 0.2 * len(layers), 0.2 * (len(layers) + 1), "looking at frames")
+        # The origin is in the look already.
+        layers.append(image_layer_data(replace(stack, origin=()), look, name, recipe, channel=recipe.channel, limits=limits))
+    if (folder / TRANSFORMS).is_dir():
+        yield Progress(0.4, 1, "reading transforms")
+        registration = _registration(folder, attributes)
+        arrows = yield from portion(arrows_of(registration), 0.6, 1.0)
+        layers.append(arrow_layer_data(arrows, look, recipe, registration=registration, channel=recipe.channel))
+    return layers
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    """Attributes of a result that has images."""
+    if not is_result(folder):
+        raise ValueError(NO_RESULT.format(path=folder))
     attributes = _attributes(folder)
     if attributes is None:
         raise ValueError(DAMAGED.format(path=folder, why="its zarr.json is missing or cut off"))
     if "objects" in attributes[METADATA_KEY]:
         raise ValueError(OBJECTS.format(path=folder))
-    stacks = {name: io.read(folder / name) for name in IMAGES if (folder / name).is_dir()}
-    if not stacks:
-        raise ValueError(DAMAGED.format(path=folder, why="its images are missing"))
-    registration = _registration(folder, attributes) if (folder / TRANSFORMS).is_dir() else None
-    recipe = _recipe(attributes[METADATA_KEY]["recipe"])
-    look = _look(next(reversed(stacks.values())))
-    layers = [_image(stack, look, name, recipe) for name, stack in stacks.items()]
-    if registration is not None:
-        arrows = finish(arrows_of(registration))
-        layers.append(arrow_layer_data(arrows, look, recipe, registration=registration, channel=recipe.channel))
-    return layers
+    return attributes
 
 
 def _attributes(folder: Path) -> dict[str, Any] | None:
@@ -159,9 +160,12 @@ def _look(stack: Stack) -> Look:
     return Look(stack.name.removesuffix(" [aligned]").removesuffix(" [denoised]"), stack.outer_axes, place, colours)
 
 
-def _image(stack: Stack, look: Look, name: str, recipe: Pipeline) -> LayerData:
-    frames = np.unique(np.linspace(0, stack.n_frames - 1, LOOKED_AT).round().astype(int))
-    seen = [contrast(stack.frame(int(number))) for number in frames]
-    limits = min(low for low, _ in seen), max(high for _, high in seen)
-    # The origin is in the look already.
-    return image_layer_data(replace(stack, origin=()), look, name, recipe, channel=recipe.channel, limits=limits)
+def _limits(stack: Stack) -> Steps[tuple[float, float]]:
+    """Contrast limits that suit some frames of a stack."""
+    from napari_denoisereg.steps import Progress
+
+    frames, seen = np.unique(np.linspace(0, stack.n_frames - 1, LOOKED_AT).round().astype(int)), []
+    for number in frames:
+        seen.append(contrast(stack.frame(int(number))))
+        yield Progress(len(seen), len(frames))
+    return min(low for low, _ in seen), max(high for _, high in seen)
