@@ -167,8 +167,8 @@ def _check_dropped(dropped: list[tuple[int, int]], stack: Stack, least_frames: i
                 )
             raise ValueError(
                 f"Only {left} of {stack.n_frames} frames of {whose} show anything, and at least {least_frames} must; the "
-                "others have the same value everywhere. Check that the file was read as it should be, with the right axes "
-                "and channel."
+                "others are constant (the same value everywhere). Check that the file was read as it should be, with the "
+                "right axes and channel."
             )
 
 
