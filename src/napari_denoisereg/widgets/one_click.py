@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QVBoxLayout
 
 from napari_denoisereg.widgets.denoise_register_job import Outcome, devices, run_recipe, without_parts
 from napari_denoisereg.widgets.device_chooser import NAMES
-from napari_denoisereg.widgets.dock import Dock
+from napari_denoisereg.widgets.job_dock import JobDock
 from napari_denoisereg.widgets.layers import METADATA_KEY, Look, detect_axes, stack_from
 from napari_denoisereg.widgets.preferences import first_choice
 from napari_denoisereg.widgets.result_layers import show_results
-from napari_denoisereg.widgets.runner import Runner, report
+from napari_denoisereg.widgets.runner import report
 
 if TYPE_CHECKING:
     from napari_denoisereg.stack import Stack
@@ -31,7 +30,7 @@ NO_LAYER = "Nothing to work on: open a time-lapse, a stack of sections or an ima
 SEVERAL = "Several layers could be meant: select one movie in the layer list, and try again."
 
 
-class OneClickDock(Dock):
+class OneClickDock(JobDock):
     """What goes on, with Pause and Cancel.
 
     Parameters
@@ -39,22 +38,6 @@ class OneClickDock(Dock):
     viewer : napari.Viewer
         Gets the results.
     """
-
-    first_size = (420, 90)
-
-    def __init__(self, viewer: Viewer) -> None:
-        super().__init__()
-        self._viewer = viewer
-        self._runner = Runner()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 4, 8, 8)
-        layout.addWidget(self._runner)
-        self.setMinimumWidth(260)
-
-    @property
-    def runner(self) -> Runner:
-        """What runs the work."""
-        return self._runner
 
     def run(self, layer: Image, *, denoise: bool) -> None:
         """Denoise or align a layer; what is wrong with it is said at once.
@@ -86,10 +69,6 @@ class OneClickDock(Dock):
 
     def _show(self, outcome: Outcome, look: Look, denoise: bool) -> None:
         self._runner.say(show_results(self._viewer, outcome, look, denoised=denoise, registered=not denoise))
-
-    def close_down(self) -> None:
-        """Stop work."""
-        self._runner.close_down()
 
 
 def denoise_fast(viewer: Viewer) -> None:
@@ -165,17 +144,4 @@ def _start(viewer: Viewer, *, denoise: bool) -> None:
         images = [each for each in viewer.layers if isinstance(each, Image)]
         show_error(SEVERAL if len(images) > 1 else NO_LAYER)
         return
-    _dock(viewer).run(layer, denoise=denoise)
-
-
-def _dock(viewer: Viewer) -> OneClickDock:
-    """The dock of this viewer, made when there is none."""
-    there = viewer.window.dock_widgets.get(DOCK)
-    if isinstance(there, OneClickDock):
-        holder = there.parentWidget()
-        if holder is not None:
-            holder.show()
-        return there
-    dock = OneClickDock(viewer)
-    viewer.window.add_dock_widget(dock, name=DOCK, area="bottom", tabify=False)
-    return dock
+    OneClickDock.of(viewer, DOCK).run(layer, denoise=denoise)

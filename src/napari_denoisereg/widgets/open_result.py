@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Layer
 from napari.utils.notifications import show_warning
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QApplication, QFileDialog, QVBoxLayout
+from qtpy.QtWidgets import QApplication, QFileDialog
 
-from napari_denoisereg.widgets.dock import Dock
-from napari_denoisereg.widgets.runner import Runner
+from napari_denoisereg.widgets.job_dock import JobDock
 from napari_denoisereg.widgets.saved_result import read_layers
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ DOCK = "Open a result"
 QUESTION = "Open a result of denoisereg: the folder that a run wrote, e.g. result.zarr"
 
 
-class OpenResultDock(Dock):
+class OpenResultDock(JobDock):
     """How far the reading is, with Pause and Cancel; gone from sight when all is shown.
 
     Parameters
@@ -33,22 +32,6 @@ class OpenResultDock(Dock):
     viewer : napari.Viewer
         Gets the layers.
     """
-
-    first_size = (420, 90)
-
-    def __init__(self, viewer: Viewer) -> None:
-        super().__init__()
-        self._viewer = viewer
-        self._runner = Runner()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 4, 8, 8)
-        layout.addWidget(self._runner)
-        self.setMinimumWidth(self.least_width)
-
-    @property
-    def runner(self) -> Runner:
-        """What runs the work."""
-        return self._runner
 
     def open(self, folder: Path) -> None:
         """Read a result and show its layers: all of them or, when something is wrong, none.
@@ -70,10 +53,6 @@ class OpenResultDock(Dock):
         if holder is not None:
             holder.hide()
 
-    def close_down(self) -> None:
-        """Stop work."""
-        self._runner.close_down()
-
 
 def open_result(viewer: Viewer) -> None:
     """Command *Open a result of denoisereg…*.
@@ -85,17 +64,4 @@ def open_result(viewer: Viewer) -> None:
     """
     name = QFileDialog.getExistingDirectory(QApplication.activeWindow(), QUESTION)
     if name:
-        _dock(viewer).open(Path(name))
-
-
-def _dock(viewer: Viewer) -> OpenResultDock:
-    """The dock of this viewer, made when there is none."""
-    there = viewer.window.dock_widgets.get(DOCK)
-    if isinstance(there, OpenResultDock):
-        holder = there.parentWidget()
-        if holder is not None:
-            holder.show()
-        return there
-    dock = OpenResultDock(viewer)
-    viewer.window.add_dock_widget(dock, name=DOCK, area="bottom", tabify=False)
-    return dock
+        OpenResultDock.of(viewer, DOCK).open(Path(name))
